@@ -1,0 +1,5 @@
+//! Card encoder protocols as pure state machines.
+#![no_std]
+extern crate alloc;
+
+pub mod id;

@@ -1,0 +1,3 @@
+//! Objects of the Seam API and of the bridge protocol: serde only, shared by the hub and its clients.
+
+pub mod bridge;

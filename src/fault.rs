@@ -1,0 +1,376 @@
+//! The one place where a failure becomes a fault: an API error type, one sentence for the clerk, whether trying
+//! again helps, and how loudly it is logged.
+//!
+//! Source of the error types: Seam API types, `ENCODE_CREDENTIAL` and `SCAN_CREDENTIAL` action attempts.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What kind of work failed; the two have different error types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Writing a credential to a card.
+    Encode,
+    /// Reading a card.
+    Scan,
+}
+
+/// The API's error types of encode and scan attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorType {
+    /// Everything without a type of its own.
+    UncategorizedError,
+    /// Nobody picked the attempt up in time, or it did not end in time.
+    ActionAttemptExpired,
+    /// Nothing lay on the encoder.
+    NoCredentialOnEncoder,
+    /// A card that cannot carry the credential.
+    IncompatibleCardFormat,
+    /// The credential is on another card.
+    CredentialCannotBeReissued,
+    /// The encoder is unplugged or not linked.
+    EncoderNotOnline,
+    /// The encoder is plugged in and silent.
+    EncoderCommunicationTimeout,
+    /// The desk's daemon does not ask for work.
+    BridgeDisconnected,
+    /// The card left while it was being written.
+    EncodingInterrupted,
+    /// The credential was deleted before the card was touched.
+    CredentialDeleted,
+}
+
+impl ErrorType {
+    /// Every type, for documentation and tests.
+    pub const ALL: [Self; 10] = [
+        Self::UncategorizedError,
+        Self::ActionAttemptExpired,
+        Self::NoCredentialOnEncoder,
+        Self::IncompatibleCardFormat,
+        Self::CredentialCannotBeReissued,
+        Self::EncoderNotOnline,
+        Self::EncoderCommunicationTimeout,
+        Self::BridgeDisconnected,
+        Self::EncodingInterrupted,
+        Self::CredentialDeleted,
+    ];
+
+    /// The type as the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UncategorizedError => "uncategorized_error",
+            Self::ActionAttemptExpired => "action_attempt_expired",
+            Self::NoCredentialOnEncoder => "no_credential_on_encoder",
+            Self::IncompatibleCardFormat => "incompatible_card_format",
+            Self::CredentialCannotBeReissued => "credential_cannot_be_reissued",
+            Self::EncoderNotOnline => "encoder_not_online",
+            Self::EncoderCommunicationTimeout => "encoder_communication_timeout",
+            Self::BridgeDisconnected => "bridge_disconnected",
+            Self::EncodingInterrupted => "encoding_interrupted",
+            Self::CredentialDeleted => "credential_deleted",
+        }
+    }
+}
+
+impl fmt::Display for ErrorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Everything that can go wrong with a job, as somebody can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// No card until the wait ended.
+    NoCard,
+    /// A card was lying there already and the property asks for a lifted and replaced one.
+    CardNotLifted,
+    /// Several cards on the encoder.
+    SeveralCards,
+    /// A family that carries no credential of ours: a payment card, a phone, another chip.
+    UnsupportedCard,
+    /// The right family, but neither ours nor blank: foreign keys or foreign data.
+    ForeignCard,
+    /// A blank card while the property personalises cards by hand.
+    BlankCard,
+    /// A sector or a trailer of the card is broken.
+    DamagedCard,
+    /// More doors than the card can hold.
+    CardTooSmall,
+    /// The card refuses to be written.
+    WriteProtectedCard,
+    /// The card left while it was being read or written.
+    CardLeft,
+    /// The encoder is unplugged or switched off.
+    EncoderOffline,
+    /// The encoder's port belongs to another program.
+    PortBusy,
+    /// No device is linked to this `acs_encoder_id`.
+    EncoderNotLinked,
+    /// The encoder is plugged in and silent.
+    EncoderSilent,
+    /// The encoder is working on another job.
+    EncoderBusy,
+    /// The credential is being encoded at another encoder.
+    CredentialBusy,
+    /// The credential is on another card already.
+    CredentialOnAnotherCard,
+    /// The credential was deleted before the card was touched.
+    CredentialDeleted,
+    /// The desk's daemon does not ask for work.
+    BridgeDisconnected,
+    /// Nobody took the job in time, or it did not end in time.
+    Expired,
+    /// This desk has no card key of the property.
+    NoCardKey,
+    /// The job belongs to another property.
+    OtherProperty,
+    /// The daemon is being stopped.
+    Stopping,
+    /// What the card says after writing is not what was written.
+    VerificationFailed,
+    /// The daemon could not write its journal, so it did not touch the card.
+    JournalUnwritable,
+}
+
+/// How loudly a fault is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// Daily life at a desk.
+    Info,
+    /// Somebody should look.
+    Warn,
+    /// Somebody must look.
+    Error,
+}
+
+impl FaultKind {
+    /// Every kind, for documentation and tests.
+    pub const ALL: [Self; 25] = [
+        Self::NoCard,
+        Self::CardNotLifted,
+        Self::SeveralCards,
+        Self::UnsupportedCard,
+        Self::ForeignCard,
+        Self::BlankCard,
+        Self::DamagedCard,
+        Self::CardTooSmall,
+        Self::WriteProtectedCard,
+        Self::CardLeft,
+        Self::EncoderOffline,
+        Self::PortBusy,
+        Self::EncoderNotLinked,
+        Self::EncoderSilent,
+        Self::EncoderBusy,
+        Self::CredentialBusy,
+        Self::CredentialOnAnotherCard,
+        Self::CredentialDeleted,
+        Self::BridgeDisconnected,
+        Self::Expired,
+        Self::NoCardKey,
+        Self::OtherProperty,
+        Self::Stopping,
+        Self::VerificationFailed,
+        Self::JournalUnwritable,
+    ];
+
+    /// The API error type. A scan has fewer of them than an encode.
+    pub fn error_type(self, work: Work) -> ErrorType {
+        let encode = match self {
+            Self::NoCard | Self::CardNotLifted => ErrorType::NoCredentialOnEncoder,
+            Self::UnsupportedCard
+            | Self::ForeignCard
+            | Self::BlankCard
+            | Self::DamagedCard
+            | Self::CardTooSmall
+            | Self::WriteProtectedCard => ErrorType::IncompatibleCardFormat,
+            Self::CardLeft => ErrorType::EncodingInterrupted,
+            Self::EncoderOffline | Self::PortBusy | Self::EncoderNotLinked => ErrorType::EncoderNotOnline,
+            Self::EncoderSilent => ErrorType::EncoderCommunicationTimeout,
+            Self::CredentialOnAnotherCard => ErrorType::CredentialCannotBeReissued,
+            Self::CredentialDeleted => ErrorType::CredentialDeleted,
+            Self::BridgeDisconnected => ErrorType::BridgeDisconnected,
+            Self::Expired => ErrorType::ActionAttemptExpired,
+            Self::SeveralCards
+            | Self::EncoderBusy
+            | Self::CredentialBusy
+            | Self::NoCardKey
+            | Self::OtherProperty
+            | Self::Stopping
+            | Self::VerificationFailed
+            | Self::JournalUnwritable => ErrorType::UncategorizedError,
+        };
+        match (work, encode) {
+            (
+                Work::Scan,
+                ErrorType::IncompatibleCardFormat
+                | ErrorType::EncodingInterrupted
+                | ErrorType::CredentialCannotBeReissued
+                | ErrorType::CredentialDeleted,
+            ) => ErrorType::UncategorizedError,
+            (Work::Scan | Work::Encode, other) => other,
+        }
+    }
+
+    /// One sentence that tells the clerk what happened and what to do.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NoCard => "No card was placed on the encoder. Put a card on it and try again.",
+            Self::CardNotLifted => "The card was not lifted. Take it off the encoder, put it back and try again.",
+            Self::SeveralCards => "Several cards lie on the encoder. Leave only one on it and try again.",
+            Self::UnsupportedCard => {
+                "This kind of card cannot carry a key here. Use a MIFARE Classic card of this property."
+            }
+            Self::ForeignCard => "This card belongs to another system and was left untouched. Use another card.",
+            Self::BlankCard => {
+                "This card is blank and this property personalises cards by hand. Use a personalised card."
+            }
+            Self::DamagedCard => "This card is damaged. Put it aside and use another card.",
+            Self::CardTooSmall => "The credential has more doors than fit on this card. Use a larger card.",
+            Self::WriteProtectedCard => "This card refuses to be written. Use another card.",
+            Self::CardLeft => "The card was taken away too early. Put the same card back and try again.",
+            Self::EncoderOffline => "The encoder is not connected. Plug it in and try again.",
+            Self::PortBusy => "Another program uses the encoder's port. Close that program and try again.",
+            Self::EncoderNotLinked => "No device is linked to this encoder. Link one with `encoderd encoders link`.",
+            Self::EncoderSilent => "The encoder does not answer. Unplug it, plug it back in and try again.",
+            Self::EncoderBusy => "The encoder is busy with another card. Try again when it has finished.",
+            Self::CredentialBusy => "This credential is being encoded right now. Wait for that attempt to end.",
+            Self::CredentialOnAnotherCard => {
+                "This credential is on another card. Put that card on the encoder, or create a new credential."
+            }
+            Self::CredentialDeleted => "The credential was deleted. The card was not changed.",
+            Self::BridgeDisconnected => {
+                "The front desk's encoderd is not connected. Check that its PC is on and the service runs."
+            }
+            Self::Expired => "The attempt was not finished in time. Try again.",
+            Self::NoCardKey => {
+                "This desk has no card key of the property. Import it with `encoderd keys import` and try again."
+            }
+            Self::OtherProperty => "The job belongs to another property. The card was not changed.",
+            Self::Stopping => "encoderd is being stopped. Try again when it is back.",
+            Self::VerificationFailed => "The card did not keep what was written. Use another card.",
+            Self::JournalUnwritable => {
+                "encoderd cannot write its journal, so the card was not touched. Check the disk of this PC."
+            }
+        }
+    }
+
+    /// Whether the same request can succeed when it is made again, after what the sentence asks for.
+    pub fn retry_helps(self) -> bool {
+        match self {
+            Self::NoCard
+            | Self::CardNotLifted
+            | Self::SeveralCards
+            | Self::UnsupportedCard
+            | Self::ForeignCard
+            | Self::BlankCard
+            | Self::DamagedCard
+            | Self::CardTooSmall
+            | Self::WriteProtectedCard
+            | Self::CardLeft
+            | Self::EncoderOffline
+            | Self::PortBusy
+            | Self::EncoderNotLinked
+            | Self::EncoderSilent
+            | Self::EncoderBusy
+            | Self::CredentialBusy
+            | Self::BridgeDisconnected
+            | Self::Expired
+            | Self::NoCardKey
+            | Self::Stopping
+            | Self::VerificationFailed
+            | Self::JournalUnwritable => true,
+            Self::CredentialOnAnotherCard | Self::CredentialDeleted | Self::OtherProperty => false,
+        }
+    }
+
+    /// How loudly it is logged.
+    pub fn loudness(self) -> Loudness {
+        match self {
+            Self::NoCard
+            | Self::CardNotLifted
+            | Self::SeveralCards
+            | Self::UnsupportedCard
+            | Self::ForeignCard
+            | Self::BlankCard
+            | Self::CardTooSmall
+            | Self::CardLeft
+            | Self::EncoderBusy
+            | Self::CredentialBusy
+            | Self::CredentialOnAnotherCard
+            | Self::CredentialDeleted
+            | Self::Stopping => Loudness::Info,
+            Self::DamagedCard
+            | Self::WriteProtectedCard
+            | Self::EncoderOffline
+            | Self::EncoderNotLinked
+            | Self::EncoderSilent
+            | Self::BridgeDisconnected
+            | Self::Expired
+            | Self::VerificationFailed
+            | Self::PortBusy => Loudness::Warn,
+            Self::NoCardKey | Self::OtherProperty | Self::JournalUnwritable => Loudness::Error,
+        }
+    }
+}
+
+/// A failure of one job: its kind and what is particular about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The kind.
+    pub kind: FaultKind,
+    /// What the clerk reads: the kind's sentence, with what is particular behind it.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault with more to say than its sentence, such as which card or which sector.
+    pub fn with_detail(kind: FaultKind, detail: impl fmt::Display) -> Self {
+        Self { kind, message: format!("{} ({detail})", kind.sentence()) }
+    }
+}
+
+impl From<FaultKind> for Fault {
+    fn from(kind: FaultKind) -> Self {
+        Self { kind, message: kind.sentence().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_has_only_the_six_error_types_of_the_api() {
+        let scan = [
+            ErrorType::UncategorizedError,
+            ErrorType::ActionAttemptExpired,
+            ErrorType::NoCredentialOnEncoder,
+            ErrorType::EncoderNotOnline,
+            ErrorType::EncoderCommunicationTimeout,
+            ErrorType::BridgeDisconnected,
+        ];
+        for kind in FaultKind::ALL {
+            assert!(scan.contains(&kind.error_type(Work::Scan)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_error_type_of_an_encode_has_a_cause() {
+        for error_type in ErrorType::ALL {
+            assert!(FaultKind::ALL.iter().any(|kind| kind.error_type(Work::Encode) == error_type), "{error_type}");
+            assert_eq!(serde_json::to_value(error_type).unwrap(), error_type.as_str());
+        }
+    }
+
+    #[test]
+    fn every_sentence_is_one_the_clerk_can_act_on() {
+        for kind in FaultKind::ALL {
+            let sentence = kind.sentence();
+            assert!(sentence.ends_with('.') && sentence.len() <= 120, "{sentence}");
+        }
+    }
+}

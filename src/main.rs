@@ -1,0 +1,3 @@
+//! The `encoderd` program.
+
+fn main() {}
