@@ -33,7 +33,7 @@ impl Uid {
 
     /// The last four bytes, which MIFARE Classic authentication takes for UIDs of every size.
     ///
-    /// Source: NXP AN10927, "MIFARE product and handling of UIDs", section 3.2.5 (UID bytes 3 to 6 of a 7-byte UID).
+    /// Source: libnfc `utils/nfc-mfclassic.c`, which hands the last four bytes of any UID to the reader.
     pub fn last_four(&self) -> [u8; 4] {
         self.as_bytes().last_chunk::<4>().copied().unwrap_or_default()
     }

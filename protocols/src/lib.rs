@@ -2,4 +2,6 @@
 #![no_std]
 extern crate alloc;
 
+pub mod command;
+pub mod family;
 pub mod id;

@@ -1,0 +1,104 @@
+//! What can be asked of a card through any reader, and what can go wrong.
+
+use crate::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
+use crate::id::Detection;
+use alloc::string::String;
+
+/// One command to a reader or to the card on it. Every dialect speaks all of them.
+///
+/// Authentication always concerns the card that the last [`CardCommand::Detect`] activated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardCommand {
+    /// Wakes the reader, settles the line speed and asks who it is. Answer: [`CardReply::Reader`].
+    Open,
+    /// Looks at the field once and activates the card there. Answer: [`CardReply::Detected`].
+    Detect,
+    /// Switches the field off and on again, so that every card starts anew. Answer: [`CardReply::Done`].
+    ResetField,
+    /// Opens a sector of a MIFARE Classic card. Answer: [`CardReply::Done`].
+    Authenticate {
+        /// The sector to open.
+        sector: SectorNumber,
+        /// Key A or key B with its value.
+        key: Key,
+    },
+    /// Reads one block of the open sector. Answer: [`CardReply::Block`].
+    Read(BlockNumber),
+    /// Writes one data block of the open sector; a trailer or block 0 cannot be named here. Answer: [`CardReply::Done`].
+    Write(DataBlock, [u8; 16]),
+    /// Writes the trailer of the open sector. Only a personalisation holds one. Answer: [`CardReply::Done`].
+    WriteTrailer(SectorNumber, SectorTrailer),
+    /// Lets go of the card. Answer: [`CardReply::Done`].
+    Release,
+    /// Leaves the reader as the next program expects it: power-up line speed, asleep. Answer: [`CardReply::Done`].
+    Close,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardReply {
+    /// The command was carried out.
+    Done,
+    /// Who the reader is.
+    Reader(ReaderInfo),
+    /// What lies on the reader.
+    Detected(Detection),
+    /// Sixteen bytes of a block.
+    Block([u8; 16]),
+}
+
+/// Who the reader says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderInfo {
+    /// The chip or product, such as `PN532`.
+    pub model: String,
+    /// Its firmware, such as `1.6`.
+    pub firmware: String,
+}
+
+/// Why a command failed. The reader is usable again afterwards unless the kind says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialectError {
+    /// The reader did not answer within its bound, retries included.
+    #[error("the reader does not answer")]
+    NoAnswer,
+    /// The reader's bytes stayed unreadable, retries included.
+    #[error("the reader's answers cannot be read: {skipped} bytes skipped")]
+    Garbled {
+        /// How many bytes were passed over.
+        skipped: usize,
+    },
+    /// Something answers, but it does not speak this dialect.
+    #[error("what answers there does not speak this dialect")]
+    WrongDialect,
+    /// The answer has the right frame and the wrong content.
+    #[error("the reader's answer to command {command:02x} has an unexpected form")]
+    UnexpectedAnswer {
+        /// The command's code on the wire.
+        command: u8,
+    },
+    /// The card left the field.
+    #[error("the card left the field")]
+    CardGone,
+    /// After a failure the field was looked at again and another card lies there.
+    #[error("another card lies there now")]
+    CardChanged,
+    /// Two cards or more are in the field.
+    #[error("several cards are in the field")]
+    Several,
+    /// The key does not open the sector.
+    #[error("the key does not open the sector")]
+    AuthenticationFailed,
+    /// The card refused the command: access conditions or a wrong format.
+    #[error("the card refused the command")]
+    Refused,
+    /// No sector is open, or the command names a block outside the open one.
+    #[error("no sector is open for this command")]
+    NotAuthenticated,
+    /// The reader reports a status that no rule above covers.
+    #[error("the reader reports status {status:02x}")]
+    Status {
+        /// The reader's own status byte.
+        status: u8,
+    },
+}

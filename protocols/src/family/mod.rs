@@ -1,0 +1,45 @@
+//! Card families: what a card is, told from what it answered at activation.
+//!
+//! A family that carries credentials is one file here and one line in [`FAMILIES`].
+
+pub mod classic;
+
+use crate::id::Target;
+use classic::ClassicSize;
+
+/// What lies on the reader, as far as its activation tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardKind {
+    /// MIFARE Classic of this size.
+    Classic(ClassicSize),
+    /// An ISO/IEC 14443-4 card: payment card, phone, DESFire.
+    Iso14443Part4,
+    /// Anything else.
+    Unknown,
+}
+
+/// A family: a line in [`FAMILIES`].
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// Its name, for people.
+    pub name: &'static str,
+    /// Recognises a card of the family.
+    pub recognise: fn(&Target) -> Option<CardKind>,
+}
+
+/// The families in the order in which they are asked. Classic comes before ISO/IEC 14443-4, because Classic
+/// emulations on smart cards (SAK 28, 38) set the bit of both and are used as Classic.
+pub const FAMILIES: &[Family] = &[
+    Family { name: "MIFARE Classic", recognise: classic::recognise },
+    Family { name: "ISO/IEC 14443-4", recognise: recognise_iso14443_4 },
+];
+
+/// Says what a target is.
+pub fn identify(target: &Target) -> CardKind {
+    FAMILIES.iter().find_map(|family| (family.recognise)(target)).unwrap_or(CardKind::Unknown)
+}
+
+/// SAK bit 6 set: compliant with ISO/IEC 14443-4. Source: ISO/IEC 14443-3, 6.5.3.4 (SAK coding).
+fn recognise_iso14443_4(target: &Target) -> Option<CardKind> {
+    (target.sak & 0x20 != 0).then_some(CardKind::Iso14443Part4)
+}
