@@ -7,7 +7,9 @@
 //! | [`fault`] | turns every failure into an API error type and one sentence for the clerk |
 //! | [`clock`] | reads time, alone |
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
+//! | [`store`] | the databases of the hub and of the daemon, alone with SQL |
 
 pub mod api;
 pub mod clock;
 pub mod fault;
+pub mod store;

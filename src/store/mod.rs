@@ -1,0 +1,405 @@
+//! The databases: the hub's and the daemon's own state. Only this module contains SQL.
+//!
+//! Each database has a [`Schema`]: a name and its migrations, which only go forward. [`Database::open`] looks at a
+//! present file before it changes anything, so that a damaged file, a newer one or somebody else's is refused
+//! untouched.
+//!
+//! The SQL is written so that it runs on PostgreSQL too: `$1` placeholders, `ON CONFLICT`, `RETURNING`, ids and JSON as
+//! TEXT, times as BIGINT milliseconds, no BOOLEAN. This version opens SQLite files only.
+//!
+//! | kind of access | how |
+//! | --- | --- |
+//! | read | [`Database::read`]: a pooled connection that cannot write |
+//! | write | [`Database::begin`]: a transaction on the one connection that writes; dropped without `commit`, it never was |
+//!
+//! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
+
+mod sqlite;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Any, AnyPool, Executor, Row};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A connection that queries run on; transactions and pooled connections lend it.
+pub type Connection = sqlx::AnyConnection;
+
+/// The one writing transaction. Dropped without `commit`, nothing of it remains.
+pub type Transaction = sqlx::Transaction<'static, Any>;
+
+/// Readers beside the one writer. SQLite serves them from page cache; more would only hold memory.
+const READERS_MAX: u32 = 4;
+
+/// How long a statement waits for another process's lock, and a request for a connection.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// What a database holds, and how it came to be that.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// Its name, kept in the file, so that two databases cannot be mistaken for one another.
+    pub name: &'static str,
+    /// The statements that lead from version *n* to version *n + 1*; never changed once released.
+    pub migrations: &'static [&'static str],
+}
+
+impl Schema {
+    /// The version that this program writes.
+    fn version(self) -> i64 {
+        i64::try_from(self.migrations.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address is for an engine that this version does not have.
+    #[error(
+        "this version keeps its databases in SQLite files; give `sqlite:///path/to/file.db`, not a `{scheme}` address"
+    )]
+    Engine {
+        /// What stands before the colon.
+        scheme: String,
+    },
+    /// The address is no address.
+    #[error("`{url}` is not a database address; give `sqlite:///path/to/file.db`")]
+    Address {
+        /// As it was given.
+        url: String,
+    },
+    /// The file is not a database, or no longer a whole one.
+    #[error(
+        "the database {} is damaged ({detail}); nothing in it was changed. Restore it from a backup, or move it away: \
+         a missing database is made anew",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file is a database, but another program's or another one of ours.
+    #[error("the database {} is not a `{expected}` database of encoderd ({detail}); give another path", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The schema that was to be opened.
+        expected: &'static str,
+        /// What was found.
+        detail: String,
+    },
+    /// A newer program has written the file.
+    #[error(
+        "the database {} has version {found} and this program knows versions up to {known}; nothing in it was changed. \
+         Install the newer encoderd again, or restore the backup from before its installation",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The file or its directory may not be written.
+    #[error(
+        "no permission to write {}; give it to the user that runs encoderd, or choose another path",
+        path.display()
+    )]
+    Unwritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file or its directory cannot be used for another reason.
+    #[error("cannot use {} for a database", path.display())]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A statement failed.
+    #[error("the database refused a statement")]
+    Statement(#[from] sqlx::Error),
+    /// A value in the database is not what this program writes there.
+    #[error("the database holds `{value}` where {expected} belongs")]
+    Value {
+        /// What belongs there.
+        expected: &'static str,
+        /// What is there.
+        value: String,
+    },
+}
+
+impl StoreError {
+    /// Whether a unique index refused the row: somebody else was first.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Statement(error) => {
+                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+            }
+            Self::Engine { .. }
+            | Self::Address { .. }
+            | Self::Damaged { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::Unwritable { .. }
+            | Self::File { .. }
+            | Self::Value { .. } => false,
+        }
+    }
+}
+
+/// An open database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    write: AnyPool,
+    read: AnyPool,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the database at `url`, makes it when it is missing, and brings it to the schema's newest version.
+    ///
+    /// Missing directories are made with mode 0700 and a missing file with mode 0600. Every commit is on the disk when
+    /// it returns (WAL, `synchronous=FULL`).
+    pub async fn open(url: &str, schema: Schema) -> Result<Self, StoreError> {
+        let path = sqlite::path_of(url)?;
+        let path = sqlite::prepare(&path, schema).await?;
+        sqlx::any::install_default_drivers();
+        let options = AnyConnectOptions::from_str(&sqlite::url_of(&path))?;
+        let write = AnyPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(BUSY_WAIT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(sqlite::WRITER_PRAGMAS).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options.clone())
+            .await?;
+        migrate(&write, &path, schema).await?;
+        let read = AnyPoolOptions::new()
+            .max_connections(READERS_MAX)
+            .acquire_timeout(BUSY_WAIT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(sqlite::READER_PRAGMAS).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self { write, read, path })
+    }
+
+    /// Where the database lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A connection for reading; it refuses to write.
+    pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Any>, StoreError> {
+        Ok(self.read.acquire().await?)
+    }
+
+    /// Begins the writing transaction; there is one at a time.
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        // IMMEDIATE: takes the write lock now, so that what the transaction reads first cannot be outdated when it
+        // writes.
+        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Closes all connections; the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// Brings the database to the schema's version, all steps in one transaction.
+async fn migrate(write: &AnyPool, path: &Path, schema: Schema) -> Result<(), StoreError> {
+    let mut transaction = write.begin_with("BEGIN IMMEDIATE").await?;
+    transaction
+        .execute("CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+        .await?;
+    let found = sqlx::query("SELECT version FROM schema_version WHERE name = $1")
+        .bind(schema.name)
+        .fetch_optional(&mut *transaction)
+        .await?
+        .map(|row| row.try_get::<i64, _>(0))
+        .transpose()?
+        .unwrap_or(0);
+    if found > schema.version() {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: schema.version() });
+    }
+    let done = usize::try_from(found)
+        .map_err(|_| StoreError::Value { expected: "a schema version", value: found.to_string() })?;
+    for (index, statements) in schema.migrations.iter().enumerate().skip(done) {
+        tracing::info!(database = schema.name, version = index + 1, "migrating");
+        sqlx::raw_sql(*statements).execute(&mut *transaction).await?;
+    }
+    sqlx::query(
+        "INSERT INTO schema_version (name, version) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+    )
+    .bind(schema.name)
+    .bind(schema.version())
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const ONE: Schema = Schema { name: "test", migrations: &["CREATE TABLE a (id TEXT PRIMARY KEY)"] };
+    const TWO: Schema = Schema {
+        name: "test",
+        migrations: &["CREATE TABLE a (id TEXT PRIMARY KEY)", "CREATE TABLE b (id TEXT); INSERT INTO b VALUES ('x')"],
+    };
+    const OTHER: Schema = Schema { name: "other", migrations: &["CREATE TABLE c (id TEXT)"] };
+
+    fn url(path: &Path) -> String {
+        format!("sqlite://{}", path.display())
+    }
+
+    /// Name and bytes of everything in a directory.
+    fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    async fn open_and_close(path: &Path, schema: Schema) {
+        Database::open(&url(path), schema).await.unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn a_missing_database_is_made_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new dir/50% #1?.db");
+        let address = format!(
+            "sqlite://{}",
+            path.display().to_string().replace('%', "%25").replace('#', "%23").replace('?', "%3f")
+        );
+        let database = Database::open(&address, ONE).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        let mut connection = database.read().await.unwrap();
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
+        assert_eq!(mode, "wal");
+        assert!(
+            sqlx::query("INSERT INTO a VALUES ('x')").execute(&mut *connection).await.is_err(),
+            "readers only read"
+        );
+        let mut transaction = database.begin().await.unwrap();
+        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *transaction).await.unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+    }
+
+    #[tokio::test]
+    async fn migrations_go_forward_and_a_newer_database_is_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        open_and_close(&path, ONE).await;
+        open_and_close(&path, TWO).await;
+        let before = contents(directory.path());
+        let error = Database::open(&url(&path), ONE).await.unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()));
+        assert_eq!(contents(directory.path()), before);
+    }
+
+    #[tokio::test]
+    async fn a_failed_migration_leaves_nothing_behind() {
+        const BROKEN: Schema =
+            Schema { name: "test", migrations: &[ONE.migrations[0], "CREATE TABLE d (id TEXT); NONSENSE"] };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        open_and_close(&path, ONE).await;
+        assert!(Database::open(&url(&path), BROKEN).await.is_err());
+        open_and_close(&path, TWO).await;
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        open_and_close(&path, TWO).await;
+        let whole = fs::read(&path).unwrap();
+        let mut scribbled = whole.clone();
+        scribbled[4096..4200].fill(0x5A);
+        let cases = [
+            b"this is no database, but long enough to be looked at".to_vec(),
+            whole[..whole.len() / 2].to_vec(),
+            scribbled,
+        ];
+        for bytes in cases {
+            fs::write(&path, &bytes).unwrap();
+            let before = contents(directory.path());
+            let error = Database::open(&url(&path), TWO).await.unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains(&path.display().to_string()) && error.to_string().contains("Restore"));
+            assert_eq!(contents(directory.path()), before, "neither the file nor its neighbours");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_not_closed_is_taken_up_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, copy) = (directory.path().join("a.db"), directory.path().join("copy.db"));
+        let database = Database::open(&url(&path), TWO).await.unwrap();
+        let mut transaction = database.begin().await.unwrap();
+        sqlx::query("INSERT INTO a VALUES ('kept')").execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        // What a power cut leaves: the file with its log, never folded in.
+        fs::copy(&path, &copy).unwrap();
+        fs::copy(directory.path().join("a.db-wal"), directory.path().join("copy.db-wal")).unwrap();
+        let taken_up = Database::open(&url(&copy), TWO).await.unwrap();
+        let mut connection = taken_up.read().await.unwrap();
+        let id: String = sqlx::query_scalar("SELECT id FROM a").fetch_one(&mut *connection).await.unwrap();
+        assert_eq!(id, "kept");
+    }
+
+    #[tokio::test]
+    async fn two_kinds_of_database_are_not_mistaken_for_one_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        open_and_close(&path, ONE).await;
+        let before = contents(directory.path());
+        let error = Database::open(&url(&path), OTHER).await.unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        assert_eq!(contents(directory.path()), before);
+    }
+
+    #[tokio::test]
+    async fn other_engines_and_unusable_places_are_refused_with_a_sentence() {
+        let error = Database::open("postgres://hub@db/hub", ONE).await.unwrap_err();
+        assert!(error.to_string().contains("SQLite"), "{error}");
+        assert!(matches!(Database::open("hub.db", ONE).await.unwrap_err(), StoreError::Address { .. }));
+        // A place where not even root may make files.
+        let error = Database::open("sqlite:///sys/encoderd/hub.db", ONE).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unwritable { .. }), "{error:?}");
+        assert!(error.to_string().contains("/sys/encoderd") && error.to_string().contains("permission"), "{error}");
+        let directory = tempfile::tempdir().unwrap();
+        let error = Database::open(&url(directory.path()), ONE).await.unwrap_err();
+        assert!(matches!(error, StoreError::File { .. }), "a directory is no database: {error:?}");
+    }
+}
