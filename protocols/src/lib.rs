@@ -6,3 +6,4 @@ pub mod card_sim;
 pub mod command;
 pub mod family;
 pub mod id;
+pub mod layout;
