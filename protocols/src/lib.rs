@@ -7,3 +7,4 @@ pub mod command;
 pub mod family;
 pub mod id;
 pub mod layout;
+pub mod plan;

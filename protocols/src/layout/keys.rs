@@ -45,11 +45,11 @@ impl fmt::Debug for AesKey {
 /// What a sub-key of the master key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// K_seal: the seals' authenticity.
+    /// `K_seal`: the seals' authenticity.
     Seal,
-    /// K_sector: the keys of Classic sectors.
+    /// `K_sector`: the keys of Classic sectors.
     Sector,
-    /// K_pwd: the passwords of Ultralight and NTAG cards.
+    /// `K_pwd`: the passwords of Ultralight and NTAG cards.
     Password,
 }
 

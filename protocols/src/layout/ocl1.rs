@@ -11,7 +11,7 @@
 
 use crate::family::classic::{BlockNumber, ClassicSize, DataBlock, SectorNumber};
 use crate::layout::keys::CardKeys;
-use crate::layout::record::{Record, RecordError};
+use crate::layout::record::{Record, RecordError, TooManyDoors};
 use crate::layout::seal::{Seal, VERSION};
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,6 +33,7 @@ impl Slot {
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
     /// The other slot.
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -122,13 +123,13 @@ impl SlotImage {
     /// Seals a record for a slot.
     ///
     /// # Errors
-    /// [`RecordError::TooManyDoors`] when the slot does not hold it.
-    pub fn new(keys: &CardKeys, slot: Slot, sequence: u32, record: &Record) -> Result<Self, RecordError> {
+    /// [`TooManyDoors`] when the slot does not hold it.
+    pub fn new(keys: &CardKeys, slot: Slot, sequence: u32, record: &Record) -> Result<Self, TooManyDoors> {
         let bytes = record.encode()?;
         let payload: Vec<_> = bytes.chunks(16).map(padded).collect();
         if payload.len() > PAYLOAD_BLOCKS_MAX {
             let max = usize::from(doors_max(ClassicSize::Mini));
-            return Err(RecordError::TooManyDoors { have: record.doors.len(), max });
+            return Err(TooManyDoors { have: record.doors.len(), max });
         }
         let seal = Seal::new(keys, slot, sequence, &bytes).to_block();
         Ok(Self { slot, seal, payload })

@@ -87,7 +87,7 @@ pub struct Record {
     pub doors: Vec<u16>,
 }
 
-/// Why bytes are no record, or a record no bytes.
+/// Why bytes are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Bytes are missing.
@@ -110,14 +110,16 @@ pub enum RecordError {
         /// The whole flags byte.
         bits: u8,
     },
-    /// The door count has one byte.
-    #[error("{have} doors, a record holds {max}")]
-    TooManyDoors {
-        /// How many doors were given.
-        have: usize,
-        /// How many the form can count.
-        max: usize,
-    },
+}
+
+/// More doors than fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{have} doors, there is room for {max}")]
+pub struct TooManyDoors {
+    /// How many doors the record has.
+    pub have: usize,
+    /// How many fit.
+    pub max: usize,
 }
 
 impl Record {
@@ -134,9 +136,9 @@ impl Record {
     /// The payload's bytes.
     ///
     /// # Errors
-    /// [`RecordError::TooManyDoors`] beyond 255; how many fit a card is the layout's to say.
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let too_many = |_| RecordError::TooManyDoors { have: self.doors.len(), max: usize::from(u8::MAX) };
+    /// [`TooManyDoors`] beyond 255, what the count's byte holds; how many fit a card is the layout's to say.
+    pub fn encode(&self) -> Result<Vec<u8>, TooManyDoors> {
+        let too_many = |_| TooManyDoors { have: self.doors.len(), max: usize::from(u8::MAX) };
         let count = u8::try_from(self.doors.len()).map_err(too_many)?;
         let mut payload = Vec::with_capacity(Self::bytes_for(count));
         payload.extend(self.credential_id.0);
@@ -237,7 +239,7 @@ mod tests {
     #[test]
     fn more_doors_than_the_count_holds_are_refused() {
         let too_many = record(vec![1; 256]).encode();
-        assert_eq!(too_many, Err(RecordError::TooManyDoors { have: 256, max: 255 }));
+        assert_eq!(too_many, Err(TooManyDoors { have: 256, max: 255 }));
         assert!(record(vec![1; 255]).encode().is_ok());
     }
 }
