@@ -63,7 +63,7 @@ impl FromStr for Uid {
     fn from_str(text: &str) -> Result<Self, UidParseError> {
         let digits = text.as_bytes();
         let mut bytes = [0; 10];
-        if digits.len() % 2 != 0 || digits.len() > 20 {
+        if !digits.len().is_multiple_of(2) || digits.len() > 20 {
             return Err(UidParseError);
         }
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {

@@ -2,6 +2,9 @@
 #![no_std]
 extern crate alloc;
 
+pub mod card_sim;
 pub mod command;
 pub mod family;
 pub mod id;
+pub mod layout;
+pub mod plan;

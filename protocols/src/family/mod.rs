@@ -12,7 +12,7 @@ use classic::ClassicSize;
 pub enum CardKind {
     /// MIFARE Classic of this size.
     Classic(ClassicSize),
-    /// An ISO/IEC 14443-4 card: payment card, phone, DESFire.
+    /// An ISO/IEC 14443-4 card: payment card, phone, `DESFire`.
     Iso14443Part4,
     /// Anything else.
     Unknown,

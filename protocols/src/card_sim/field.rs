@@ -1,0 +1,296 @@
+//! The cards on a reader, and how they leave it in the middle of a write.
+
+use super::{Card, CardError, ClassicCard, KeySlot, Request, ValueOperation};
+use crate::family::classic::BlockNumber;
+use crate::id::{Target, Uid};
+use alloc::vec::Vec;
+
+/// What a block holds after the card left while it was written.
+///
+/// UNVERIFIED: which of these a real Classic card shows; no source measures it, a tear-off bench would. Together they
+/// span erased, programmed and every mixture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// The card leaves before the write reaches it; nothing is written and nothing counted.
+    Before,
+    /// The old content.
+    Old,
+    /// The new content.
+    New,
+    /// All bits 0.
+    Zero,
+    /// All bits 1.
+    Ones,
+    /// The first bytes new, the rest old.
+    Prefix(usize),
+    /// Bits set here are new, the rest old.
+    Mask([u8; 16]),
+    /// Exactly this.
+    Exact([u8; 16]),
+}
+
+impl Torn {
+    /// The torn content of a block that held `old` and should have held `new`.
+    pub fn content(self, old: &[u8; 16], new: &[u8; 16]) -> [u8; 16] {
+        let mixed = |is_new: &dyn Fn(usize) -> u8| {
+            let mut content = [0; 16];
+            for (index, ((byte, old), new)) in content.iter_mut().zip(old).zip(new).enumerate() {
+                let mask = is_new(index);
+                *byte = old & !mask | new & mask;
+            }
+            content
+        };
+        match self {
+            Self::Before | Self::Old => *old,
+            Self::New => *new,
+            Self::Zero => [0x00; 16],
+            Self::Ones => [0xFF; 16],
+            Self::Prefix(len) => mixed(&|index| if index < len { 0xFF } else { 0x00 }),
+            Self::Mask(mask) => mixed(&|index| mask.get(index).copied().unwrap_or_default()),
+            Self::Exact(content) => content,
+        }
+    }
+}
+
+/// A card that cannot be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// A card with this UID lies there; two equal ones answer as one and neither can be used.
+    #[error("a card with UID {0} lies there already")]
+    SameUid(Uid),
+}
+
+/// A planned tear: at the n-th write from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tear {
+    writes_left: u32,
+    torn: Torn,
+}
+
+/// The cards on a reader.
+///
+/// Cards keep their memory when they leave. A card that was torn away is kept aside until [`Field::remove_all`]
+/// or [`Field::put_back`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    cards: Vec<Card>,
+    torn_away: Vec<Card>,
+    tear: Option<Tear>,
+    writes: u64,
+    auths: u64,
+}
+
+impl Field {
+    /// An empty field.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lays a card on the reader.
+    ///
+    /// # Errors
+    /// [`PlaceError::SameUid`] when a card with the same UID lies there.
+    pub fn place(&mut self, card: Card) -> Result<(), PlaceError> {
+        let uid = card.uid();
+        if self.cards.iter().any(|placed| placed.uid() == uid) {
+            return Err(PlaceError::SameUid(uid));
+        }
+        let mut card = card;
+        card.power_off();
+        self.cards.push(card);
+        Ok(())
+    }
+
+    /// Takes all cards away, with those that were torn away before. A planned tear is forgotten.
+    pub fn remove_all(&mut self) -> Vec<Card> {
+        self.tear = None;
+        self.cards.append(&mut self.torn_away);
+        let mut cards = core::mem::take(&mut self.cards);
+        cards.iter_mut().for_each(Card::power_off);
+        cards
+    }
+
+    /// Lays the cards that were torn away on the reader again.
+    pub fn put_back(&mut self) {
+        for card in core::mem::take(&mut self.torn_away) {
+            // A card with the same UID that was placed meanwhile wins; the copy is dropped.
+            let _ = self.place(card);
+        }
+    }
+
+    /// The cards on the reader.
+    pub fn cards(&self) -> &[Card] {
+        &self.cards
+    }
+
+    /// The card with this UID, to look at or change its memory.
+    pub fn card_mut(&mut self, uid: Uid) -> Option<&mut Card> {
+        self.cards.iter_mut().find(|card| card.uid() == uid)
+    }
+
+    /// The only Classic card on the reader, or `None` when there is another number of them.
+    pub fn classic(&self) -> Option<&ClassicCard> {
+        let mut classics = self.cards.iter().filter_map(|card| match card {
+            Card::Classic(card) => Some(card),
+            Card::Unknown(_) => None,
+        });
+        classics.next().filter(|_| classics.next().is_none())
+    }
+
+    /// Plans that all cards leave at the n-th write from now (1: the next), with this left in the block.
+    /// 0 plans nothing and forgets an earlier plan.
+    pub fn tear(&mut self, nth: u32, torn: Torn) {
+        self.tear = (nth > 0).then_some(Tear { writes_left: nth, torn });
+    }
+
+    /// How many writes reached a card's memory, torn ones included.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// How many authentications a card was asked for.
+    pub fn auths(&self) -> u64 {
+        self.auths
+    }
+
+    /// The reader's field goes off: every card forgets its state.
+    pub fn power_off(&mut self) {
+        self.cards.iter_mut().for_each(Card::power_off);
+    }
+
+    /// One REQA or WUPA with anticollision and selection: up to `max` cards in the order of their UIDs, the last one
+    /// selected, those before it in HALT, those beyond it back in IDLE.
+    pub fn activate(&mut self, request: Request, max: usize) -> Vec<Target> {
+        let mut answering: Vec<&mut Card> =
+            self.cards.iter_mut().filter_map(|card| card.request(request).then_some(card)).collect();
+        answering.sort_by_key(|card| card.uid());
+        let found = answering.len().min(max);
+        let mut targets = Vec::new();
+        for (index, card) in answering.into_iter().enumerate() {
+            if index < found {
+                card.select();
+                targets.push(card.target());
+            }
+            if index + 1 < found {
+                card.halt();
+            } else if index >= found {
+                // It lost the anticollision and takes what follows as nothing it expected.
+                let activation = card.activation();
+                *activation = activation.fallen();
+            }
+        }
+        targets
+    }
+
+    /// Selects the card with this UID, the others stay or go to HALT; false when it does not answer.
+    pub fn select(&mut self, uid: Uid) -> bool {
+        for card in &mut self.cards {
+            if card.uid() != uid && card.is_active() {
+                card.halt();
+            }
+        }
+        let Some(card) = self.card_mut(uid) else { return false };
+        if !card.is_active() && card.request(Request::WakeUp) {
+            card.select();
+        }
+        card.is_active()
+    }
+
+    /// Whether the card with this UID is the selected one.
+    pub fn is_selected(&self, uid: Uid) -> bool {
+        self.cards.iter().any(|card| card.uid() == uid && card.is_active())
+    }
+
+    /// The selected card goes to HALT (HLTA).
+    pub fn halt(&mut self) {
+        self.cards.iter_mut().filter(|card| card.is_active()).for_each(Card::halt);
+    }
+
+    /// Opens a sector of the selected card, with the four UID bytes that the reader was given.
+    ///
+    /// # Errors
+    /// As [`ClassicCard::authenticate`]; wrong UID bytes fail as a wrong key does, since they enter the cipher.
+    pub fn authenticate(
+        &mut self,
+        block: BlockNumber,
+        slot: KeySlot,
+        key: &[u8; 6],
+        uid: [u8; 4],
+    ) -> Result<(), CardError> {
+        self.auths += 1;
+        let card = self.selected()?;
+        if card.uid().last_four() == uid { card.authenticate(block, slot, key) } else { card.fail(CardError::Silent) }
+    }
+
+    /// Reads a block of the selected card.
+    ///
+    /// # Errors
+    /// As [`ClassicCard::read`].
+    pub fn read(&mut self, block: BlockNumber) -> Result<[u8; 16], CardError> {
+        self.selected()?.read(block)
+    }
+
+    /// Writes a block of the selected card, or tears it.
+    ///
+    /// # Errors
+    /// As [`ClassicCard::write`]; `Silent` when the card is torn away.
+    pub fn write(&mut self, block: BlockNumber, data: &[u8; 16]) -> Result<(), CardError> {
+        let content = self.selected()?.prepare_write(block, data)?;
+        self.store(block, content)
+    }
+
+    /// Works on a value block of the selected card; only [`Field::transfer`] writes.
+    ///
+    /// # Errors
+    /// As [`ClassicCard::value`].
+    pub fn value(&mut self, operation: ValueOperation, block: BlockNumber, operand: u32) -> Result<(), CardError> {
+        self.selected()?.value(operation, block, operand)
+    }
+
+    /// Writes the selected card's transfer buffer to a block, or tears that write.
+    ///
+    /// # Errors
+    /// As [`ClassicCard::transfer`]; `Silent` when the card is torn away.
+    pub fn transfer(&mut self, block: BlockNumber) -> Result<(), CardError> {
+        let content = self.selected()?.prepare_transfer(block)?;
+        self.store(block, content)
+    }
+
+    fn store(&mut self, block: BlockNumber, new: [u8; 16]) -> Result<(), CardError> {
+        let torn = self.count_down();
+        if torn != Some(Torn::Before) {
+            self.writes += 1;
+            let card = self.selected()?;
+            let old = card.memory(block).copied().unwrap_or_default();
+            card.set_memory(block, torn.map_or(new, |torn| torn.content(&old, &new)));
+        }
+        if torn.is_none() {
+            return Ok(());
+        }
+        self.cards.iter_mut().for_each(Card::power_off);
+        self.torn_away.append(&mut self.cards);
+        Err(CardError::Silent)
+    }
+
+    /// Counts a write towards the planned tear; `Some` when it is this one.
+    fn count_down(&mut self) -> Option<Torn> {
+        let tear = self.tear.take()?;
+        if tear.writes_left <= 1 {
+            return Some(tear.torn);
+        }
+        self.tear = Some(Tear { writes_left: tear.writes_left - 1, ..tear });
+        None
+    }
+
+    /// The selected Classic card; anything else stays silent.
+    fn selected(&mut self) -> Result<&mut ClassicCard, CardError> {
+        let card = self.cards.iter_mut().find(|card| card.is_active()).ok_or(CardError::Silent)?;
+        match card {
+            Card::Classic(card) => Ok(card),
+            Card::Unknown(card) => {
+                card.activation = card.activation.fallen();
+                Err(CardError::Silent)
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Keys: from the property's master key to what one card needs.
+//!
+//! ```text
+//! master ── AES-CMAC("OCL1 seal")     ── K_seal ── AN10922(M = "OCL1 card" || uid_len || uid) ── the card's seal key
+//!        ├─ AES-CMAC("OCL1 sector")   ── K_sector ── AES-CMAC("OCL1 key" || uid_len || uid || sector || 'A' or 'B') ── 6 bytes
+//!        └─ AES-CMAC("OCL1 password") ── K_pwd, for cards that are closed by a password
+//! ```
+//!
+//! Labels are ASCII without a terminator; `uid_len` and `sector` are one byte. Crypto1 gives the sector keys away to
+//! whoever tries; with a label and a sub-key of its own for each use, that says nothing about a seal.
+//!
+//! Source: NIST SP 800-38B and RFC 4493 (AES-CMAC); NXP AN10922 (diversification).
+
+use crate::family::classic::{KeyA, KeyB, SectorKey, SectorNumber};
+use crate::id::Uid;
+use crate::layout::mad;
+use aes::Aes128;
+use alloc::vec::Vec;
+use cmac::{Cmac, KeyInit, Mac};
+use core::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Sixteen bytes of AES-128 key: wiped on drop, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct AesKey([u8; 16]);
+
+impl AesKey {
+    /// Takes the key's bytes.
+    pub fn new(key: [u8; 16]) -> Self {
+        Self(key)
+    }
+
+    /// The bytes, for a computation and nothing else.
+    pub fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AesKey(..)")
+    }
+}
+
+/// What a sub-key of the master key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `K_seal`: the seals' authenticity.
+    Seal,
+    /// `K_sector`: the keys of Classic sectors.
+    Sector,
+    /// `K_pwd`: the passwords of Ultralight and NTAG cards.
+    Password,
+}
+
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Seal => b"OCL1 seal",
+            Self::Sector => b"OCL1 sector",
+            Self::Password => b"OCL1 password",
+        }
+    }
+}
+
+/// The card key of one property: random, shared by all its desks and locks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PropertyKey {
+    key_id: u8,
+    master: AesKey,
+}
+
+impl PropertyKey {
+    /// From the key's id, which stands on every card and may be logged, and the master key's bytes.
+    pub fn new(key_id: u8, master: [u8; 16]) -> Self {
+        Self { key_id, master: AesKey(master) }
+    }
+
+    /// The key's id.
+    pub fn key_id(&self) -> u8 {
+        self.key_id
+    }
+
+    /// The sub-key for one purpose.
+    pub fn sub_key(&self, purpose: Purpose) -> AesKey {
+        AesKey(aes_cmac(self.master.expose(), purpose.label()))
+    }
+
+    /// The keys of one card.
+    pub fn for_card(&self, uid: &Uid) -> CardKeys {
+        let input = [b"OCL1 card".as_slice(), &uid_with_length(uid)].concat();
+        CardKeys {
+            key_id: self.key_id,
+            uid: *uid,
+            seal: AesKey(diversify(self.sub_key(Purpose::Seal).expose(), &input)),
+            sector: self.sub_key(Purpose::Sector),
+        }
+    }
+}
+
+impl fmt::Debug for PropertyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PropertyKey(..)")
+    }
+}
+
+/// The keys of one card.
+#[derive(Clone)]
+pub struct CardKeys {
+    key_id: u8,
+    uid: Uid,
+    seal: AesKey,
+    sector: AesKey,
+}
+
+impl CardKeys {
+    /// The id of the property key that they come from.
+    pub fn key_id(&self) -> u8 {
+        self.key_id
+    }
+
+    /// The card that they are for.
+    pub fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// The key that this card's seals are computed with.
+    pub fn seal_key(&self) -> &AesKey {
+        &self.seal
+    }
+
+    /// Key A of a sector: reads. In sector 0, whose directory everybody may read, the public one.
+    pub fn key_a(&self, sector: SectorNumber) -> KeyA {
+        if sector.get() == 0 {
+            return KeyA(SectorKey::new(mad::PUBLIC_KEY_A));
+        }
+        KeyA(self.sector_key(sector, b'A'))
+    }
+
+    /// Key B of a sector: reads and writes.
+    pub fn key_b(&self, sector: SectorNumber) -> KeyB {
+        KeyB(self.sector_key(sector, b'B'))
+    }
+
+    fn sector_key(&self, sector: SectorNumber, letter: u8) -> SectorKey {
+        let input = [b"OCL1 key".as_slice(), &uid_with_length(&self.uid), &[sector.get(), letter]].concat();
+        let [k0, k1, k2, k3, k4, k5, ..] = *Zeroizing::new(aes_cmac(self.sector.expose(), &input));
+        SectorKey::new([k0, k1, k2, k3, k4, k5])
+    }
+}
+
+impl fmt::Debug for CardKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CardKeys(..)")
+    }
+}
+
+/// One byte of length, then the UID: 4-, 7- and 10-byte UIDs cannot be taken for one another.
+pub(super) fn uid_with_length(uid: &Uid) -> Vec<u8> {
+    // A UID has at most ten bytes.
+    let len = u8::try_from(uid.as_bytes().len()).unwrap_or_default();
+    [&[len], uid.as_bytes()].concat()
+}
+
+/// AES-CMAC of a message.
+///
+/// Source: RFC 4493.
+pub fn aes_cmac(key: &[u8; 16], message: &[u8]) -> [u8; 16] {
+    let mut mac = Cmac::<Aes128>::new(key.into());
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// The longest input of [`an10922_aes128`], in bytes. Source: AN10922.
+pub const AN10922_INPUT_BYTES_MAX: usize = 31;
+
+/// Diversifies an AES-128 key: `None` unless the input has 1 to 31 bytes.
+///
+/// AES-CMAC over `01 || M`, but always two blocks long: what is shorter is padded with `80 00 …` to 32 bytes, where
+/// CMAC by itself would pad to 16. An input of less than 16 bytes comes out different from plain CMAC.
+///
+/// Source: NXP AN10922, section 2.2.1 (AES-128); libfreefare issue 91 for the short inputs.
+pub fn an10922_aes128(key: &[u8; 16], input: &[u8]) -> Option<[u8; 16]> {
+    (1..=AN10922_INPUT_BYTES_MAX).contains(&input.len()).then(|| diversify(key, input))
+}
+
+/// What [`an10922_aes128`] computes; bytes of the input beyond 31 have no place in it.
+fn diversify(key: &[u8; 16], input: &[u8]) -> [u8; 16] {
+    let mut message = [0; 32];
+    let padded = [0x01].into_iter().chain(input.iter().copied()).chain([0x80]);
+    for (byte, value) in message.iter_mut().zip(padded) {
+        *byte = value;
+    }
+    let (k1, k2) = cmac_subkeys(key);
+    let subkey = if input.len() == AN10922_INPUT_BYTES_MAX { k1 } else { k2 };
+    let (first, last) = halves(message);
+    aes_block(key, aes_block(key, first) ^ last ^ subkey).to_be_bytes()
+}
+
+fn halves(message: [u8; 32]) -> (u128, u128) {
+    let mut blocks = message.as_chunks::<16>().0.iter().copied().map(u128::from_be_bytes);
+    (blocks.next().unwrap_or_default(), blocks.next().unwrap_or_default())
+}
+
+/// K1 and K2 of CMAC. Source: RFC 4493, section 2.3.
+fn cmac_subkeys(key: &[u8; 16]) -> (u128, u128) {
+    let double = |value: u128| (value << 1) ^ ((value >> 127) * 0x87);
+    let k1 = double(aes_block(key, 0));
+    (k1, double(k1))
+}
+
+fn aes_block(key: &[u8; 16], block: u128) -> u128 {
+    use aes::cipher::BlockCipherEncrypt;
+    let mut block = block.to_be_bytes().into();
+    Aes128::new(key.into()).encrypt_block(&mut block);
+    u128::from_be_bytes(block.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use hex_literal::hex;
+
+    /// AN10922 section 2.2.1, as reprinted at gorferay.com and in libfreefare `test/test_mifare_key_deriver_an10922.c`.
+    const NOTE_KEY: [u8; 16] = hex!("00112233445566778899AABBCCDDEEFF");
+
+    #[test]
+    fn subkeys_are_those_of_the_note() {
+        let (k1, k2) = cmac_subkeys(&NOTE_KEY);
+        assert_eq!(k1.to_be_bytes(), hex!("FBC9F75C9413C041DFEE452D3F0706D1"));
+        assert_eq!(k2.to_be_bytes(), hex!("F793EEB928278083BFDC8A5A7E0E0D25"));
+    }
+
+    #[test]
+    fn inputs_that_fill_two_blocks_agree_with_plain_cmac() {
+        for len in 16..=31_u8 {
+            let input: Vec<u8> = (0..len).collect();
+            let plain = aes_cmac(&NOTE_KEY, &[&[0x01], input.as_slice()].concat());
+            assert_eq!(an10922_aes128(&NOTE_KEY, &input), Some(plain), "{len}");
+        }
+    }
+
+    #[test]
+    fn input_of_no_byte_or_of_32_is_refused() {
+        assert_eq!(an10922_aes128(&NOTE_KEY, &[]), None);
+        assert_eq!(an10922_aes128(&NOTE_KEY, &[0; 32]), None);
+    }
+
+    #[test]
+    fn keys_never_print() {
+        let property = PropertyKey::new(7, NOTE_KEY);
+        let card = property.for_card(&Uid::new(&[1, 2, 3, 4]).unwrap());
+        assert_eq!(format!("{property:?}"), "PropertyKey(..)");
+        assert_eq!(format!("{card:?}"), "CardKeys(..)");
+        assert_eq!(format!("{:?}", card.seal_key()), "AesKey(..)");
+    }
+}

@@ -1,0 +1,147 @@
+//! Plans: what to do with a card, as data.
+//!
+//! First look, with a machine that only reads ([`Look`], [`Survey`], [`BlankCheck`]; all driven through [`Examine`]).
+//! Then plan, which is pure ([`encode`], [`PersonalizePlan`]). Then run the steps one after the other: nothing branches
+//! between two writes. A step that fails ends the plan; the next attempt looks again and plans anew.
+//!
+//! A plan may be left only after a [`Step::Reached`] whose point is [safe](SafePoint::is_safe_to_stop).
+
+mod blank;
+mod encode;
+mod look;
+mod personalize;
+mod survey;
+
+pub use blank::{BlankCheck, BlankOutcome, NotBlank};
+pub use encode::{EncodePlan, PlanError, encode};
+pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
+pub use personalize::{PersonalizePlan, PersonalizeStep};
+pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
+
+use crate::family::classic::{DataBlock, Key, SectorNumber};
+use crate::layout::ocl1;
+use core::fmt;
+
+/// One step of a plan. A trailer or block 0 cannot be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Field off, field on, select the card again; its UID must be the same.
+    NewSession,
+    /// Open a sector.
+    Login {
+        /// Which.
+        sector: SectorNumber,
+        /// With what.
+        key: Key,
+    },
+    /// Write a block of the open sector.
+    Write {
+        /// Which.
+        block: DataBlock,
+        /// What.
+        data: [u8; 16],
+    },
+    /// Read a block of the open sector and compare; anything else than `expect` ends the plan.
+    ReadBack {
+        /// Which.
+        block: DataBlock,
+        /// What must be there.
+        expect: [u8; 16],
+    },
+    /// Nothing to do: the card has come this far.
+    Reached(SafePoint),
+}
+
+impl Step {
+    /// How many exchanges with the reader it costs: field off, field on and detect for a new session.
+    pub fn round_trips(&self) -> usize {
+        match self {
+            Self::NewSession => 3,
+            Self::Login { .. } | Self::Write { .. } | Self::ReadBack { .. } => 1,
+            Self::Reached(_) => 0,
+        }
+    }
+
+    /// Whether it changes the card.
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Write { .. } => true,
+            Self::NewSession | Self::Login { .. } | Self::ReadBack { .. } | Self::Reached(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    /// In words: block numbers and roles, never contents or keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NewSession => f.write_str("start a new session: field off and on, select the card"),
+            Self::Login { sector, key } => write!(f, "open sector {sector} with key {}", key_letter(key)),
+            Self::Write { block, data } => {
+                let what = if *data == [0; 16] { "zero" } else { "data" };
+                write!(f, "write block {block} ({}): {what}", ocl1::role(block.number()))
+            }
+            Self::ReadBack { block, .. } => {
+                write!(f, "read block {block} ({}) back and compare", ocl1::role(block.number()))
+            }
+            Self::Reached(point) => write!(f, "reached: {point}"),
+        }
+    }
+}
+
+fn key_letter(key: &Key) -> char {
+    match key {
+        Key::A(_) => 'A',
+        Key::B(_) => 'B',
+    }
+}
+
+/// How far a card has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SafePoint {
+    /// Nothing of the new record is on the card; what it held is valid.
+    Untouched,
+    /// The payload is written without a seal; what the card held is still the only valid record.
+    PayloadWritten,
+    /// The seal is written and not verified: the record may be valid. The attempt is in doubt.
+    Sealed,
+    /// The new record has been read back twice in a new session. From here on the attempt is a success.
+    Verified,
+    /// The previous record is retired too. Nothing is left to do.
+    Retired,
+}
+
+impl SafePoint {
+    /// Whether a plan may be left here: the attempt has a definite result and the card a valid record if it had one.
+    pub fn is_safe_to_stop(self) -> bool {
+        match self {
+            Self::Untouched | Self::PayloadWritten | Self::Verified | Self::Retired => true,
+            Self::Sealed => false,
+        }
+    }
+
+    /// Whether the attempt counts as a success from here on, even when the card leaves.
+    pub fn is_success(self) -> bool {
+        match self {
+            Self::Untouched | Self::PayloadWritten | Self::Sealed => false,
+            Self::Verified | Self::Retired => true,
+        }
+    }
+}
+
+impl fmt::Display for SafePoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untouched => "nothing of the new record is on the card",
+            Self::PayloadWritten => "payload written, not yet sealed",
+            Self::Sealed => "sealed, not yet verified",
+            Self::Verified => "verified; the encode is a success",
+            Self::Retired => "the previous record is retired",
+        })
+    }
+}
+
+/// Lists steps with numbers, one a line.
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, steps: &[T]) -> fmt::Result {
+    (1_usize..).zip(steps).try_for_each(|(number, step)| writeln!(f, "{number:>3}  {step}"))
+}

@@ -1,0 +1,5 @@
+//! OCL/1 from outside: published vectors, then whole cards.
+
+mod layout {
+    mod vectors;
+}
