@@ -1,9 +1,18 @@
 //! Card encoder protocols as pure state machines.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`id`] | what a card answers at activation |
+//! | [`command`] | what can be asked of a card through any reader |
+//! | [`family`] | what a card is: MIFARE Classic and others |
+//! | [`dialect`] | how reader families speak, both ends of the line |
+//! | [`card_sim`] | simulated cards and the field they lie in |
 #![no_std]
 extern crate alloc;
 
 pub mod card_sim;
 pub mod command;
+pub mod dialect;
 pub mod family;
 pub mod id;
 pub mod layout;

@@ -1,0 +1,131 @@
+//! How reader families speak: host side for the daemon, device side for the virtual encoder.
+//!
+//! A dialect is one file (or folder) here and one line in [`READERS`].
+
+pub mod crc_a;
+pub mod pn532;
+
+use crate::card_sim::Field;
+use crate::command::{CardCommand, CardReply, DialectError};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What the pump hands to a dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// Bytes that arrived, in any split.
+    Bytes(&'a [u8]),
+    /// Nothing arrived for as long as the last [`Output::Wait`] said.
+    Timeout,
+}
+
+/// What a dialect asks of the pump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write these bytes, then poll again.
+    Send(Vec<u8>),
+    /// Set the line to this speed in bits a second, then poll again.
+    SetBaud(u32),
+    /// Let this much time pass, discard what arrived meanwhile, then poll again.
+    Pause(Duration),
+    /// Wait for bytes at most this long, hand them (or [`Input::Timeout`]) to `handle`, then poll again.
+    Wait(Duration),
+    /// The command is over.
+    Done(Result<CardReply, DialectError>),
+}
+
+/// The host side of a dialect: one command at a time, from `begin` to [`Output::Done`].
+///
+/// Bounded by construction: whatever arrives, each command ends after a bounded number of outputs.
+pub trait Dialect: Send {
+    /// Starts a command; what was left of an earlier one is abandoned (and cancelled on the wire).
+    fn begin(&mut self, command: &CardCommand);
+    /// Takes what arrived.
+    fn handle(&mut self, input: Input<'_>);
+    /// Says what to do next. Call until it says [`Output::Wait`] or [`Output::Done`].
+    fn poll(&mut self) -> Output;
+}
+
+/// The device side of a dialect: the reader as seen from its own end of the line.
+pub trait Device: Send {
+    /// Takes bytes from the host that arrived at `baud` bits a second. A speed other than the reader's own is noise to it.
+    fn receive(&mut self, bytes: &[u8], baud: u32);
+    /// What the reader sends next, and how long it takes to get there. `None`: it waits for the host.
+    fn poll(&mut self) -> Option<Transmission>;
+    /// The cards on the reader.
+    fn field(&mut self) -> &mut Field;
+    /// Counts since power-up.
+    fn counters(&self) -> Counters;
+    /// Whether `poll` fills [`Transmission::takes`] from the model of line and RF time.
+    fn set_pace(&mut self, pace: bool);
+    /// Switches power off and on: power-up speed, asleep, no card selected. Counters stay.
+    fn power_cycle(&mut self);
+}
+
+/// Bytes on their way from a reader to the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmission {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Time the reader takes before they are on the line; zero without pace.
+    pub takes: Duration,
+    /// The reader's line speed in bits a second.
+    pub baud: u32,
+    /// What these bytes are, for fault injection.
+    pub kind: TransmissionKind,
+}
+
+/// What a reader sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransmissionKind {
+    /// An acknowledgement of a command.
+    Ack,
+    /// The answer to a command.
+    Answer,
+}
+
+/// What a reader has done since power-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Commands carried out, each with its answer.
+    pub round_trips: u64,
+    /// Searches for a card among them.
+    pub detects: u64,
+}
+
+/// A reader family: a line in [`READERS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// The dialect's name in configuration and on the command line.
+    pub dialect: &'static str,
+    /// What it is, for people.
+    pub description: &'static str,
+    /// USB vendor and product ids that are this reader and nothing else, with the product text to match when the ids are shared.
+    pub usb_ids: &'static [UsbId],
+    /// Line speed after power-up, in bits a second.
+    pub baud: u32,
+    /// Makes the host side.
+    pub host: fn() -> Box<dyn Dialect>,
+    /// Makes the device side with an empty field.
+    pub device: fn() -> Box<dyn Device>,
+}
+
+/// A USB identity that is known to be an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsbId {
+    /// idVendor.
+    pub vendor: u16,
+    /// idProduct.
+    pub product: u16,
+    /// Text that the product string must contain; empty where the ids alone decide.
+    pub product_text: &'static str,
+}
+
+/// All reader families, in the order in which `probe` tries them on a port it was told to try.
+pub const READERS: &[Reader] = &[];
+
+/// The reader family with this name.
+pub fn reader(dialect: &str) -> Option<&'static Reader> {
+    READERS.iter().find(|reader| reader.dialect == dialect)
+}
