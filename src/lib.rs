@@ -7,9 +7,27 @@
 //! | [`fault`] | turns every failure into an API error type and one sentence for the clerk |
 //! | [`clock`] | reads time, alone |
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
+//! | [`config`] | the configuration file |
+//! | [`presence`] | debounces what a reader sees |
+//! | [`transport`] | lines to readers, and the pump |
+//! | [`discovery`] | finds encoders and gives them lasting identities |
+//! | [`device`] | the task that owns one encoder; the only writer of cards |
+//! | [`keys`] | the property's card key and other secrets in files |
 //! | [`store`] | the databases of the hub and of the daemon, alone with SQL |
+//! | [`link`] | which device is which encoder of the cloud |
+//! | [`upstream`] | the cloud as the bridge sees it |
+//! | [`bridge`] | takes a job, writes it down, has it run, reports it |
 
 pub mod api;
+pub mod bridge;
 pub mod clock;
+pub mod config;
+pub mod device;
+pub mod discovery;
 pub mod fault;
+pub mod keys;
+pub mod link;
+pub mod presence;
 pub mod store;
+pub mod transport;
+pub mod upstream;

@@ -15,6 +15,7 @@
 //! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
 
 mod sqlite;
+pub mod state;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, Executor, Row};

@@ -1,0 +1,284 @@
+//! Asks the hub for work and carries each job out: journal, leave to start, device, journal, outbox.
+
+use super::{Backoff, Bridge, translate};
+use crate::api::bridge::{
+    EncodeWork, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress, ProgressRequest, ResultRequest,
+    StartRequest, StartResponse,
+};
+use crate::clock::{self, Deadline};
+use crate::device::DeviceHandle;
+use crate::device::order::{EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use crate::fault::{Fault, FaultKind, Loudness};
+use crate::store::state::JournalRow;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+/// Kept free at the end of an attempt for writing and verifying: a job that finds its card later than this is refused.
+/// An encode of sixteen doors takes about 40 round trips, below a second at 115200 baud; this is twice that.
+const WRITING_TIME: Duration = Duration::from_secs(2);
+
+/// How long a begun job is waited for after a restart before it is reported as it stands. Longer than an attempt lives
+/// with the usual `card_wait`; a hub that still wants the job offers it with its first answer.
+const REDELIVERY_WAIT: Duration = Duration::from_secs(25);
+
+/// Jobs that are being carried out.
+#[derive(Clone, Debug, Default)]
+struct InHand(Arc<Mutex<BTreeSet<Uuid>>>);
+
+impl InHand {
+    fn with<T>(&self, use_set: impl FnOnce(&mut BTreeSet<Uuid>) -> T) -> T {
+        use_set(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs until `stop`, then waits for the jobs in hand.
+pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
+    let in_hand = InHand::default();
+    let tracker = TaskTracker::new();
+    tracker.spawn(finish_leftovers(bridge.clone(), in_hand.clone(), stop.clone()));
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        let request = NextRequest {
+            bridge_id: bridge.bridge_id,
+            wait_seconds: LONG_POLL_SECONDS_MAX,
+            in_hand: in_hand.with(|set| set.iter().copied().collect()),
+        };
+        let answer = tokio::select! {
+            answer = bridge.hub.next(&request) => answer,
+            () = stop.cancelled() => break,
+        };
+        match answer {
+            Ok(answer) => {
+                backoff.reset();
+                if let Some(job) = answer.job {
+                    take(&tracker, &bridge, job, &in_hand, &stop);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "no work from the hub");
+                bridge.sync_wanted.notify_one();
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.next()) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+    tracker.close();
+    tracker.wait().await;
+}
+
+fn take(tracker: &TaskTracker, bridge: &Arc<Bridge>, job: Job, in_hand: &InHand, stop: &CancellationToken) {
+    let action_attempt_id = job.action_attempt_id;
+    if !in_hand.with(|set| set.insert(action_attempt_id)) {
+        return;
+    }
+    let span = tracing::info_span!("job", %action_attempt_id);
+    let (bridge, in_hand, stop) = (bridge.clone(), in_hand.clone(), stop.clone());
+    let work = async move {
+        carry_out(&bridge, &job, &stop).await;
+        in_hand.with(|set| set.remove(&action_attempt_id));
+    };
+    tracker.spawn(work.instrument(span));
+}
+
+/// Jobs that a crash left behind and the hub does not offer again end here; a card that may have been written is
+/// reported as in doubt, so that the next sight of it settles the matter.
+async fn finish_leftovers(bridge: Arc<Bridge>, in_hand: InHand, stop: CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(REDELIVERY_WAIT) => {}
+        () = stop.cancelled() => return,
+    }
+    let rows = match bridge.state.unfinished().await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "cannot read the journal");
+            return;
+        }
+    };
+    for row in rows {
+        if !in_hand.with(|set| set.contains(&row.job.action_attempt_id)) {
+            let failed = translate::interrupted(&row, "encoderd was restarted in the middle of it");
+            finish(&bridge, &row.job, Outcome::Failed(failed)).await;
+        }
+    }
+}
+
+async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
+    let issued_at = u32::try_from(clock::wall().as_second()).unwrap_or(u32::MAX);
+    let row = match bridge.state.journal_begin(job, issued_at).await {
+        Ok(row) => row,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "cannot write the journal; no card is touched");
+            let failed = translate::not_run(FaultKind::JournalUnwritable.into(), false);
+            send_unwritten(bridge, &result(bridge, job, Outcome::Failed(failed))).await;
+            return;
+        }
+    };
+    if let Some(outcome) = row.outcome {
+        tracing::info!("offered again after its end; its result is sent again");
+        if let Err(error) = bridge.state.queue_again(&result(bridge, job, outcome)).await {
+            tracing::error!(error = &error as &dyn Error, "cannot write the outbox");
+        }
+        bridge.outbox_filled.notify_one();
+        return;
+    }
+    let sent = clock::now();
+    let start =
+        StartRequest { bridge_id: bridge.bridge_id, action_attempt_id: job.action_attempt_id, fence: job.fence };
+    let remaining = match bridge.hub.start(&start).await {
+        Ok(StartResponse::Go { remaining_ms }) => Duration::from_millis(remaining_ms),
+        Ok(StartResponse::Refused { reason }) => {
+            tracing::info!(reason, "the hub takes the job back");
+            finish(bridge, job, Outcome::Failed(translate::interrupted(&row, &reason))).await;
+            return;
+        }
+        // Without leave no card is touched. The journal keeps the job; the hub offers it again or lets it expire.
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn Error, "no leave to start");
+            return;
+        }
+    };
+    let latest = remaining.saturating_sub(WRITING_TIME);
+    let limits = Limits {
+        card: Deadline::since(sent, latest.min(Duration::from_millis(job.card_wait_ms))),
+        first_write: Deadline::since(sent, latest),
+        end: Deadline::since(sent, remaining),
+    };
+    let outcome = run_on_device(bridge, job, &row, limits, stop).await;
+    finish(bridge, job, outcome).await;
+}
+
+async fn run_on_device(
+    bridge: &Arc<Bridge>,
+    job: &Job,
+    row: &JournalRow,
+    limits: Limits,
+    stop: &CancellationToken,
+) -> Outcome {
+    let device = bridge.links.device_of(job.acs_encoder_id).and_then(|id| bridge.devices.get(&id));
+    let Some(device) = device else {
+        return Outcome::Failed(translate::not_run(FaultKind::EncoderNotLinked.into(), false));
+    };
+    let progress = progress_reporter(bridge.clone(), job.action_attempt_id);
+    let outcome = match &job.work {
+        JobWork::Scan => device
+            .scan(ScanOrder { key: bridge.card_key.clone(), limits, stop: stop.clone(), progress })
+            .await
+            .map(|read| Outcome::Scanned(translate::scanned(&read, device.status().simulated))),
+        JobWork::Encode(work) => match encode_order(bridge, row, work, limits, stop, progress) {
+            Ok((order, intents)) => encode(bridge, &device, job, order, intents)
+                .await
+                .map(|end| Outcome::Encoded(translate::encoded(&end, device.status().simulated))),
+            Err(fault) => return Outcome::Failed(translate::not_run(fault, device.status().simulated)),
+        },
+    };
+    outcome.unwrap_or_else(|failure| Outcome::Failed(translate::failed(failure, device.status().simulated)))
+}
+
+type Intents = mpsc::Receiver<(Intent, oneshot::Sender<bool>)>;
+
+/// Hands the order to the device, and writes its intent to touch a card into the journal before it may.
+async fn encode(
+    bridge: &Bridge,
+    device: &DeviceHandle,
+    job: &Job,
+    order: EncodeOrder,
+    mut intents: Intents,
+) -> Result<EncodeEnd, Failure> {
+    let journal = async {
+        while let Some((intent, answer)) = intents.recv().await {
+            let card = intent.card.to_string();
+            let written = bridge.state.journal_touch(job.action_attempt_id, &card, &intent.plan).await;
+            if let Err(error) = &written {
+                tracing::error!(error = error as &dyn Error, "cannot write the journal");
+            }
+            let _device_gone = answer.send(written.is_ok());
+        }
+    };
+    // The journal's side ends when the device drops its end, just before it answers.
+    tokio::join!(device.encode(order), journal).0
+}
+
+fn encode_order(
+    bridge: &Bridge,
+    row: &JournalRow,
+    work: &EncodeWork,
+    limits: Limits,
+    stop: &CancellationToken,
+    progress: mpsc::Sender<Progress>,
+) -> Result<(EncodeOrder, Intents), Fault> {
+    let key = bridge.card_key.clone().ok_or(FaultKind::NoCardKey)?;
+    // One intent at a time: the device waits until each is written down.
+    let (intent, intents) = mpsc::channel(1);
+    let order = EncodeOrder {
+        record: translate::record(work, &key, row.issued_at)?,
+        only_card: translate::only_card(work)?,
+        key,
+        personalize: bridge.card.personalize,
+        new_presentation: bridge.card.require_new_presentation,
+        limits,
+        stop: stop.clone(),
+        intent,
+        progress,
+    };
+    Ok((order, intents))
+}
+
+fn result(bridge: &Bridge, job: &Job, outcome: Outcome) -> ResultRequest {
+    ResultRequest { bridge_id: bridge.bridge_id, action_attempt_id: job.action_attempt_id, fence: job.fence, outcome }
+}
+
+/// Writes the outcome down; the outbox delivers it. When the disk refuses, it is sent unwritten, so that the caller
+/// still hears of it.
+async fn finish(bridge: &Bridge, job: &Job, outcome: Outcome) {
+    log(&outcome);
+    let result = result(bridge, job, outcome);
+    if let Err(error) = bridge.state.journal_finish(&result).await {
+        tracing::error!(error = &error as &dyn Error, "cannot write the journal; the result is sent unwritten");
+        send_unwritten(bridge, &result).await;
+    }
+    bridge.outbox_filled.notify_one();
+}
+
+async fn send_unwritten(bridge: &Bridge, result: &ResultRequest) {
+    if let Err(error) = bridge.hub.result(result).await {
+        tracing::error!(error = &error as &dyn Error, "the result is lost; the hub lets the attempt expire");
+    }
+}
+
+fn log(outcome: &Outcome) {
+    match outcome {
+        Outcome::Encoded(encoded) => tracing::info!(issued_at = encoded.issued_at, "card encoded"),
+        Outcome::Scanned(scanned) => tracing::info!(ours = scanned.credential.is_some(), "card scanned"),
+        Outcome::Failed(failed) => {
+            let (kind, message, in_doubt) = (failed.fault.kind, &failed.fault.message, failed.in_doubt);
+            match kind.loudness() {
+                Loudness::Info => tracing::info!(fault.kind = ?kind, in_doubt, message),
+                Loudness::Warn => tracing::warn!(fault.kind = ?kind, in_doubt, message),
+                Loudness::Error => tracing::error!(fault.kind = ?kind, in_doubt, message),
+            }
+        }
+    }
+}
+
+/// Tells the hub how far a job is, for show: what does not get through is forgotten. Ends with its sender.
+fn progress_reporter(bridge: Arc<Bridge>, action_attempt_id: Uuid) -> mpsc::Sender<Progress> {
+    let (sender, mut receiver) = mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Some(progress) = receiver.recv().await {
+            let request = ProgressRequest { bridge_id: bridge.bridge_id, action_attempt_id, progress };
+            if let Err(error) = bridge.hub.progress(&request).await {
+                tracing::debug!(error = &error as &dyn Error, "progress not told");
+            }
+        }
+    });
+    sender
+}

@@ -1,0 +1,124 @@
+//! Keeps the hub's picture of the encoders true: all of them at the start and after a failure, then each change.
+
+use super::{Backoff, Bridge};
+use crate::api::bridge::{DeskEvent, EncoderReport, EncoderState, EventsRequest, SyncRequest};
+use crate::clock;
+use crate::device::DeviceHandle;
+use crate::link::Linked;
+use crate::store::StoreError;
+use crate::upstream::UpstreamError;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Everything is told anew this often, so that no lost message stays lost.
+const SYNC_EVERY: Duration = Duration::from_secs(30);
+
+type Reports = BTreeMap<String, EncoderReport>;
+
+#[derive(Debug, thiserror::Error)]
+enum ReportError {
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs until `stop`.
+pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
+    let mut backoff = Backoff::default();
+    let mut told = Reports::new();
+    let mut sync_at = clock::now();
+    loop {
+        let reports = reports(&bridge);
+        let sync = clock::now() >= sync_at || reports.keys().ne(told.keys()) || waits_for_encoder(&reports);
+        let outcome =
+            if sync { tell_all(&bridge, &reports).await } else { tell_changes(&bridge, &told, &reports).await };
+        let pause = match outcome {
+            Ok(()) => {
+                backoff.reset();
+                told = reports;
+                if sync {
+                    sync_at = clock::now() + SYNC_EVERY;
+                }
+                sync_at.saturating_duration_since(clock::now())
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "the hub was not told about the encoders");
+                told.clear();
+                sync_at = clock::now();
+                backoff.next()
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = bridge.devices.changed() => {}
+            () = bridge.sync_wanted.notified() => sync_at = clock::now(),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn reports(bridge: &Bridge) -> Reports {
+    bridge.devices.all().iter().map(|device| (device.id().to_owned(), report(bridge, device))).collect()
+}
+
+/// What the hub is told of one device.
+fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
+    let status = device.status();
+    let linked = bridge.links.encoder_of(device.id());
+    EncoderReport {
+        device_id: device.id().to_owned(),
+        acs_encoder_id: match linked {
+            Linked::To(id) => Some(id),
+            Linked::ByHandNot | Linked::NotYet => None,
+        },
+        // First sight: it must have answered once, so that a mistyped port makes no encoder.
+        create: linked == Linked::NotYet && bridge.auto_link && status.state == EncoderState::Online,
+        display_name: bridge.links.name_of(device.id()).unwrap_or_else(|| device.found().display_name.clone()),
+        model: status.reader.as_ref().map(|reader| reader.model.clone()),
+        firmware: status.reader.as_ref().map(|reader| reader.firmware.clone()),
+        port: Some(device.found().path.display().to_string()),
+        simulated: status.simulated,
+        state: status.state,
+        presence: status.presence,
+        card_number: status.card.map(|uid| uid.to_string()),
+        fault: status.fault,
+    }
+}
+
+fn waits_for_encoder(reports: &Reports) -> bool {
+    reports.values().any(|report| report.create)
+}
+
+async fn tell_all(bridge: &Bridge, reports: &Reports) -> Result<(), ReportError> {
+    let request = SyncRequest {
+        bridge_id: bridge.bridge_id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        encoders: reports.values().cloned().collect(),
+    };
+    let answer = bridge.hub.sync(&request).await?;
+    for link in answer.links {
+        // What was unlinked by hand while the answer was under way stays unlinked.
+        if reports.contains_key(&link.device_id) && bridge.links.encoder_of(&link.device_id) == Linked::NotYet {
+            tracing::info!(device_id = link.device_id, acs_encoder_id = %link.acs_encoder_id, "encoder linked");
+            bridge.links.link(&link.device_id, link.acs_encoder_id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell_changes(bridge: &Bridge, told: &Reports, reports: &Reports) -> Result<(), ReportError> {
+    let at = clock::wall();
+    let events: Vec<DeskEvent> = reports
+        .iter()
+        .filter(|(device_id, report)| told.get(*device_id) != Some(report))
+        .map(|(_, report)| DeskEvent { at, encoder: report.clone() })
+        .collect();
+    if !events.is_empty() {
+        bridge.hub.events(&EventsRequest { bridge_id: bridge.bridge_id, events }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Between the words of the bridge protocol and those of the card.
+
+use crate::api::bridge::{CredentialFlags, EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
+use crate::device::order::{CardRead, EncodeEnd, Failure};
+use crate::fault::{Fault, FaultKind};
+use crate::keys::CardKey;
+use crate::store::state::JournalRow;
+use encoder_protocols::id::Uid;
+use encoder_protocols::layout::record::{CredentialId, Flags, PropertyId, Record};
+use uuid::Uuid;
+
+/// The record that a job asks for; refused when it is for another property.
+pub(super) fn record(work: &EncodeWork, key: &CardKey, issued_at: u32) -> Result<Record, Fault> {
+    if work.property_id.is_some_and(|property| property != key.property_id) {
+        return Err(FaultKind::OtherProperty.into());
+    }
+    Ok(Record {
+        credential_id: CredentialId(work.acs_credential_id.into_bytes()),
+        property_id: PropertyId(key.property_id.into_bytes()),
+        flags: flags(work.flags),
+        starts_at: work.starts_at,
+        ends_at: work.ends_at,
+        issued_at,
+        doors: work.doors.clone(),
+    })
+}
+
+/// The only card that a job may write, if it names one.
+pub(super) fn only_card(work: &EncodeWork) -> Result<Option<Uid>, Fault> {
+    let Some(text) = &work.card_number else { return Ok(None) };
+    // A number that is no UID is no card that could be laid on an encoder.
+    text.parse().map(Some).map_err(|_| Fault::with_detail(FaultKind::CredentialOnAnotherCard, text))
+}
+
+type Field = fn(&mut CredentialFlags) -> &mut bool;
+
+const FLAGS: [(Flags, Field); 4] = [
+    (Flags::OVERRIDE_PREVIOUS_GUEST, |flags| &mut flags.override_previous),
+    (Flags::JOINER, |flags| &mut flags.joiner),
+    (Flags::ONE_TIME, |flags| &mut flags.one_time),
+    (Flags::COMMON_DOOR, |flags| &mut flags.common_doors),
+];
+
+fn flags(mut asked: CredentialFlags) -> Flags {
+    FLAGS.iter().filter(|(_, field)| *field(&mut asked)).fold(Flags::NONE, |flags, (flag, _)| flags | *flag)
+}
+
+fn credential_flags(flags: Flags) -> CredentialFlags {
+    let mut read = CredentialFlags::default();
+    for (flag, field) in FLAGS {
+        *field(&mut read) = flags.contains(flag);
+    }
+    read
+}
+
+pub(super) fn encoded(end: &EncodeEnd, simulated: bool) -> Encoded {
+    Encoded {
+        card_number: end.card.to_string(),
+        issued_at: end.issued_at,
+        overwritten: end.overwritten.map(|CredentialId(id)| Uuid::from_bytes(id)),
+        simulated,
+    }
+}
+
+pub(super) fn scanned(read: &CardRead, simulated: bool) -> Scanned {
+    Scanned {
+        card_number: read.card.to_string(),
+        credential: read.record.as_ref().map(|record| ScannedCredential {
+            acs_credential_id: Uuid::from_bytes(record.credential_id.0),
+            starts_at: record.starts_at,
+            ends_at: record.ends_at,
+            issued_at: record.issued_at,
+            doors: record.doors.clone(),
+            flags: credential_flags(record.flags),
+        }),
+        simulated,
+    }
+}
+
+pub(super) fn failed(failure: Failure, simulated: bool) -> Failed {
+    Failed {
+        fault: failure.fault,
+        card_number: failure.card.map(|uid| uid.to_string()),
+        in_doubt: failure.in_doubt,
+        simulated,
+    }
+}
+
+/// A job that no device has seen.
+pub(super) fn not_run(fault: Fault, simulated: bool) -> Failed {
+    Failed { fault, card_number: None, in_doubt: false, simulated }
+}
+
+/// A job that cannot go on: what the journal knows of its card decides whether it is in doubt.
+pub(super) fn interrupted(row: &JournalRow, why: &str) -> Failed {
+    Failed {
+        fault: Fault::with_detail(FaultKind::Expired, why),
+        in_doubt: row.card_number.is_some(),
+        card_number: row.card_number.clone(),
+        simulated: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_the_same_both_ways() {
+        for bits in 0..16 {
+            let on_card = Flags::from_bits(bits).unwrap();
+            assert_eq!(flags(credential_flags(on_card)), on_card);
+        }
+        let joiner = CredentialFlags { joiner: true, ..CredentialFlags::default() };
+        assert_eq!(flags(joiner), Flags::JOINER);
+    }
+}

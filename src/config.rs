@@ -1,0 +1,393 @@
+//! The configuration file: read once, checked whole, unknown keys refused with file, line and key.
+
+use encoder_protocols::dialect::{READERS, Reader, reader};
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the file lies unless something else is said.
+pub const DEFAULT_PATH: &str = "/etc/encoderd/encoderd.toml";
+
+/// The environment variable that names another file.
+pub const PATH_VARIABLE: &str = "ENCODERD_CONFIG";
+
+/// The environment variable that holds the embedded hub's API key.
+pub const API_KEY_VARIABLE: &str = "ENCODERD_API_KEY";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown key or a value of the wrong kind. The text names line and key.
+    #[error("{path}: {source}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that cannot be meant.
+    #[error("{path}: {key}: {problem}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The key, such as `serial[0].dialect`.
+        key: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[daemon]`
+    pub daemon: Daemon,
+    /// `[cloud]`; absent: the embedded hub.
+    pub cloud: Option<Cloud>,
+    /// `[hub]`
+    pub hub: Hub,
+    /// `[discovery]`
+    pub discovery: Discovery,
+    /// `[card]`
+    pub card: Card,
+    /// `[[serial]]`
+    pub serial: Vec<SerialPort>,
+    /// `[property]`
+    pub property: Option<Property>,
+}
+
+/// `[daemon]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// Where links, journal, keys and the embedded hub's database live.
+    pub state_dir: PathBuf,
+    /// How long an attempt waits for a card. The whole deadline is five seconds more.
+    #[serde(deserialize_with = "duration")]
+    pub card_wait: Duration,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self { state_dir: PathBuf::from("/var/lib/encoderd"), card_wait: Duration::from_secs(8) }
+    }
+}
+
+/// `[cloud]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cloud {
+    /// The hub's address.
+    pub url: String,
+    /// The file that holds the bridge token.
+    pub token_file: PathBuf,
+}
+
+/// `[hub]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hub {
+    /// Address and port to serve on.
+    pub listen: SocketAddr,
+    /// Its database; absent: `hub.db` in the state directory.
+    pub database: Option<String>,
+    /// Whether the simulation endpoints are there.
+    pub allow_simulate: bool,
+    /// Whether webhooks may go to loopback and private addresses.
+    pub webhook_allow_private: bool,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8765)),
+            database: None,
+            allow_simulate: false,
+            webhook_allow_private: false,
+        }
+    }
+}
+
+/// `[discovery]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Discovery {
+    /// Which serial ports are looked at.
+    pub serial: SerialDiscovery,
+    /// Whether PC/SC readers are looked at.
+    pub pcsc: bool,
+    /// Whether the first sight of a device makes an encoder for it; absent: only with the embedded hub.
+    pub auto_link: Option<bool>,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self { serial: SerialDiscovery::Known, pcsc: true, auto_link: None }
+    }
+}
+
+/// Which serial ports are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SerialDiscovery {
+    /// Configured ports, and products that are known to be encoders.
+    Known,
+    /// Configured ports only.
+    Configured,
+    /// None.
+    Off,
+}
+
+/// `[card]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Card {
+    /// What happens to a blank card.
+    pub personalize: Personalize,
+    /// Ask for a lifted and replaced card before each encode.
+    pub require_new_presentation: bool,
+}
+
+impl Default for Card {
+    fn default() -> Self {
+        Self { personalize: Personalize::Auto, require_new_presentation: false }
+    }
+}
+
+/// What happens to a blank card on its first encode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Personalize {
+    /// It is personalised.
+    Auto,
+    /// It is refused.
+    Manual,
+}
+
+/// `[[serial]]`: a port that discovery cannot know.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialPort {
+    /// The port.
+    pub path: PathBuf,
+    /// How the reader on it speaks.
+    #[serde(deserialize_with = "dialect")]
+    pub dialect: Reader,
+    /// Line speed after power-up in bits a second; absent: the dialect's own.
+    pub baud: Option<u32>,
+    /// The encoder's name; absent: the product's.
+    pub name: Option<String>,
+}
+
+/// `[property]`: what the embedded hub serves as its access system.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Property {
+    /// The property's name.
+    pub name: String,
+    /// Its IANA time zone.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// Its doors.
+    #[serde(default)]
+    pub entrances: Vec<Entrance>,
+}
+
+/// One door.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entrance {
+    /// Its name, such as `Room 101`.
+    pub name: String,
+    /// Its number, as locks and cards know it.
+    pub door: u16,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is not a duration; write it like \"8s\"")))
+}
+
+fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Reader, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    reader(&text).copied().ok_or_else(|| {
+        let known: Vec<_> = READERS.iter().map(|reader| reader.dialect).collect();
+        serde::de::Error::custom(format!("unknown dialect \"{text}\"; known are: {}", known.join(", ")))
+    })
+}
+
+impl Config {
+    /// Reads the file that the command line or `ENCODERD_CONFIG` names, else the default one. Only the default one
+    /// may be missing: then everything has its default.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let variable = std::env::var_os(PATH_VARIABLE).map(PathBuf::from);
+        let path = named.map(Path::to_path_buf).or(variable);
+        let text = std::fs::read_to_string(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)));
+        match (text, path) {
+            (Ok(text), path) => Self::parse(&text, &path.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))),
+            (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            (Err(source), path) => {
+                Err(ConfigError::Unreadable { path: path.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH)), source })
+            }
+        }
+    }
+
+    /// Reads a configuration from its text; `path` is for the errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Malformed { path: path.to_path_buf(), source: Box::new(source) })?;
+        config.check().map_err(|(key, problem)| ConfigError::Invalid { path: path.to_path_buf(), key, problem })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        let wait = self.daemon.card_wait;
+        if wait.is_zero() || wait > Duration::from_mins(2) {
+            return Err(("daemon.card_wait".into(), "must lie between 1ms and 120s".into()));
+        }
+        let mut ports = BTreeSet::new();
+        for (index, port) in self.serial.iter().enumerate() {
+            if !ports.insert(&port.path) {
+                let problem = format!("{} is configured twice", port.path.display());
+                return Err((format!("serial[{index}].path"), problem));
+            }
+            if port.baud == Some(0) {
+                return Err((format!("serial[{index}].baud"), "must be a line speed such as 115200".into()));
+            }
+            if port.name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+                return Err((format!("serial[{index}].name"), "must not be empty; leave it out instead".into()));
+            }
+        }
+        if let Some(cloud) = &self.cloud {
+            let url = reqwest::Url::parse(&cloud.url)
+                .map_err(|error| ("cloud.url".into(), format!("\"{}\" is not an address: {error}", cloud.url)))?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(("cloud.url".into(), "must start with https:// (or http:// for a hub on this PC)".into()));
+            }
+        }
+        if let Some(property) = &self.property {
+            check_property(property)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the first sight of a device makes an encoder for it.
+    pub fn auto_link(&self) -> bool {
+        self.discovery.auto_link.unwrap_or(self.cloud.is_none())
+    }
+
+    /// The hub's database.
+    pub fn hub_database(&self) -> String {
+        self.hub
+            .database
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", self.daemon.state_dir.join("hub.db").display()))
+    }
+
+    /// The daemon's control socket: in the runtime directory that the service manager made, else beside the state.
+    pub fn control_socket(&self) -> PathBuf {
+        std::env::var_os("RUNTIME_DIRECTORY")
+            .map_or_else(|| self.daemon.state_dir.clone(), PathBuf::from)
+            .join("encoderd.sock")
+    }
+}
+
+fn check_property(property: &Property) -> Result<(), (String, String)> {
+    if property.name.trim().is_empty() {
+        return Err(("property.name".into(), "must not be empty".into()));
+    }
+    if jiff::tz::TimeZone::get(&property.time_zone).is_err() {
+        let problem = format!("\"{}\" is not an IANA time zone such as Europe/Zurich", property.time_zone);
+        return Err(("property.time_zone".into(), problem));
+    }
+    let mut doors = BTreeSet::new();
+    for (index, entrance) in property.entrances.iter().enumerate() {
+        if entrance.name.trim().is_empty() {
+            return Err((format!("property.entrances[{index}].name"), "must not be empty".into()));
+        }
+        if !doors.insert(entrance.door) {
+            let problem = format!("door {} is there twice", entrance.door);
+            return Err((format!("property.entrances[{index}].door"), problem));
+        }
+    }
+    Ok(())
+}
+
+/// The embedded hub's API key from the environment, if it is there.
+pub fn api_key_from_environment() -> Result<Option<SecretString>, String> {
+    match std::env::var(API_KEY_VARIABLE) {
+        Ok(key) if key.starts_with("seam_") && key.len() >= 16 => Ok(Some(key.into())),
+        Ok(_) => Err(format!("{API_KEY_VARIABLE} must start with `seam_` and have 16 characters or more")),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{API_KEY_VARIABLE} is not text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("encoderd.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_documented_example_is_accepted() {
+        let config = Config::parse(include_str!("../tests/support/encoderd.toml"), Path::new("x")).unwrap();
+        assert_eq!(config.serial[0].dialect.dialect, "pn532");
+        assert_eq!(config.daemon.card_wait, Duration::from_secs(8));
+        assert!(!config.auto_link());
+        assert_eq!(config.property.unwrap().entrances[1].door, 102);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_file_and_line() {
+        let text = error("[daemon]\nstate_dir = \"/tmp\"\ncard_wate = \"8s\"\n");
+        assert!(text.contains("encoderd.toml") && text.contains("line 3") && text.contains("card_wate"), "{text}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused_with_their_key() {
+        for (text, expected) in [
+            ("[daemon]\ncard_wait = \"8 parsecs\"", "8 parsecs"),
+            ("[daemon]\ncard_wait = \"0s\"", "daemon.card_wait"),
+            ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn535\"", "pn532"),
+            ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn532\"\nbaud = 0", "serial[0].baud"),
+            ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),
+            ("[property]\nname = \"H\"\ntime_zone = \"Mars/Olympus\"", "property.time_zone"),
+            (
+                "[property]\nname = \"H\"\nentrances = [{name=\"a\",door=1},{name=\"b\",door=1}]",
+                "property.entrances[1].door",
+            ),
+            ("[property]\nname = \"H\"\nentrances = [{name=\"a\",door=70000}]", "70000"),
+        ] {
+            assert!(error(text).contains(expected), "{}", error(text));
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let missing = Path::new("/nonexistent/encoderd.toml");
+        assert!(matches!(Config::load(Some(missing)), Err(ConfigError::Unreadable { .. })));
+    }
+}

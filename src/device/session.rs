@@ -1,0 +1,163 @@
+//! Commands to the reader of an open port, with their failures sorted by what can be done about them.
+
+use crate::transport::serial::SerialLine;
+use crate::transport::{ExchangeError, exchange};
+use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo};
+use encoder_protocols::dialect::Dialect;
+use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
+use encoder_protocols::id::{Detection, Target};
+use std::time::Duration;
+
+/// How long leaving the reader in order may take when the daemon stops.
+const CLOSE_BOUND: Duration = Duration::from_millis(500);
+
+/// Why a command failed, by what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Open the port again.
+    PortGone,
+    /// Wake the reader again.
+    Silent,
+    /// Correct the configuration.
+    WrongDialect,
+    /// The reader reports something of its own: try again.
+    Reader(DialectError),
+    /// Ask for the card.
+    CardLeft,
+    /// Another card lies there.
+    CardChanged,
+    /// Ask for one card only.
+    Several,
+    /// The sector has another key.
+    KeyRefused,
+    /// The card refuses: access conditions.
+    CardRefused,
+}
+
+impl From<ExchangeError> for Trouble {
+    fn from(error: ExchangeError) -> Self {
+        let error = match error {
+            ExchangeError::Gone(_) => return Self::PortGone,
+            ExchangeError::Dialect(error) => error,
+        };
+        match error {
+            DialectError::NoAnswer => Self::Silent,
+            DialectError::WrongDialect => Self::WrongDialect,
+            DialectError::CardGone => Self::CardLeft,
+            DialectError::CardChanged => Self::CardChanged,
+            DialectError::Several => Self::Several,
+            DialectError::AuthenticationFailed => Self::KeyRefused,
+            DialectError::Refused => Self::CardRefused,
+            DialectError::Garbled { .. }
+            | DialectError::UnexpectedAnswer { .. }
+            | DialectError::NotAuthenticated
+            | DialectError::Status { .. } => Self::Reader(error),
+        }
+    }
+}
+
+/// An open port with the dialect that is spoken on it.
+pub(super) struct Session {
+    line: SerialLine,
+    dialect: Box<dyn Dialect>,
+}
+
+impl Session {
+    pub(super) fn new(line: SerialLine, dialect: Box<dyn Dialect>) -> Self {
+        Self { line, dialect }
+    }
+
+    async fn command(&mut self, command: &CardCommand) -> Result<CardReply, Trouble> {
+        let reply = exchange(&mut self.line, self.dialect.as_mut(), command).await;
+        tracing::trace!(?command, ok = reply.is_ok(), "exchange");
+        Ok(reply?)
+    }
+
+    async fn done(&mut self, command: &CardCommand) -> Result<(), Trouble> {
+        match self.command(command).await? {
+            CardReply::Done => Ok(()),
+            CardReply::Reader(_) | CardReply::Detected(_) | CardReply::Block(_) => Err(UNEXPECTED),
+        }
+    }
+
+    /// Wakes the reader and asks who it is.
+    pub(super) async fn open(&mut self) -> Result<ReaderInfo, Trouble> {
+        match self.command(&CardCommand::Open).await? {
+            CardReply::Reader(reader) => Ok(reader),
+            CardReply::Done | CardReply::Detected(_) | CardReply::Block(_) => Err(UNEXPECTED),
+        }
+    }
+
+    /// Makes the reader usable again after trouble, if the trouble was the reader's. One try: what stays silent after
+    /// a new wake-up is reported, and the port is opened again.
+    pub(super) async fn recover(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+        match trouble {
+            Trouble::PortGone | Trouble::WrongDialect => Err(trouble),
+            Trouble::Silent | Trouble::Reader(_) => self.open().await.map(drop),
+            Trouble::CardLeft
+            | Trouble::CardChanged
+            | Trouble::Several
+            | Trouble::KeyRefused
+            | Trouble::CardRefused => Ok(()),
+        }
+    }
+
+    /// Looks at the field once.
+    pub(super) async fn detect(&mut self) -> Result<Detection, Trouble> {
+        match self.command(&CardCommand::Detect).await? {
+            CardReply::Detected(detection) => Ok(detection),
+            CardReply::Done | CardReply::Reader(_) | CardReply::Block(_) => Err(UNEXPECTED),
+        }
+    }
+
+    /// Looks at the field and expects one certain card.
+    pub(super) async fn select(&mut self, card: &Target) -> Result<(), Trouble> {
+        match self.detect().await? {
+            Detection::One(target) if target.uid == card.uid => Ok(()),
+            Detection::One(_) => Err(Trouble::CardChanged),
+            Detection::None => Err(Trouble::CardLeft),
+            Detection::Several => Err(Trouble::Several),
+        }
+    }
+
+    /// Starts a new RF session with one certain card: what it answers then comes from its memory.
+    pub(super) async fn new_session(&mut self, card: &Target) -> Result<(), Trouble> {
+        self.done(&CardCommand::ResetField).await?;
+        self.select(card).await
+    }
+
+    /// Opens a sector.
+    pub(super) async fn login(&mut self, sector: SectorNumber, key: Key) -> Result<(), Trouble> {
+        self.done(&CardCommand::Authenticate { sector, key }).await
+    }
+
+    /// Reads a block of the open sector.
+    pub(super) async fn read(&mut self, block: BlockNumber) -> Result<[u8; 16], Trouble> {
+        match self.command(&CardCommand::Read(block)).await? {
+            CardReply::Block(data) => Ok(data),
+            CardReply::Done | CardReply::Reader(_) | CardReply::Detected(_) => Err(UNEXPECTED),
+        }
+    }
+
+    /// Writes a data block of the open sector.
+    pub(super) async fn write(&mut self, block: DataBlock, data: [u8; 16]) -> Result<(), Trouble> {
+        self.done(&CardCommand::Write(block, data)).await
+    }
+
+    /// Writes the trailer of the open sector.
+    pub(super) async fn write_trailer(&mut self, sector: SectorNumber, trailer: SectorTrailer) -> Result<(), Trouble> {
+        self.done(&CardCommand::WriteTrailer(sector, trailer)).await
+    }
+
+    /// Leaves the reader as the next program expects it.
+    pub(super) async fn close(&mut self) {
+        match tokio::time::timeout(CLOSE_BOUND, self.done(&CardCommand::Close)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(trouble)) => tracing::debug!(?trouble, "the reader was not left in order"),
+            Err(_elapsed) => tracing::debug!("leaving the reader took too long"),
+        }
+    }
+}
+
+/// A dialect that answers a command with another command's reply is a fault of ours; it is treated as the reader's.
+const UNEXPECTED: Trouble = Trouble::Reader(DialectError::UnexpectedAnswer { command: 0 });

@@ -1,0 +1,415 @@
+//! One job on one card: wait for it, look at it, plan, run the plan.
+//!
+//! Nothing branches between two writes. When a step fails the card is looked at again and a new plan is made from what
+//! is really there, a bounded number of times: a lost answer ends as a success, a card that left as an interruption.
+
+use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use super::run::{Halt, Run};
+use super::session::{Session, Trouble};
+use crate::api::bridge::Progress;
+use crate::config::Personalize;
+use crate::fault::{Fault, FaultKind};
+use crate::keys::CardKey;
+use encoder_protocols::family::classic::{ClassicSize, Key};
+use encoder_protocols::family::{CardKind, identify};
+use encoder_protocols::id::{Detection, Target};
+use encoder_protocols::layout::keys::CardKeys;
+use encoder_protocols::layout::ocl1;
+use encoder_protocols::layout::record::{CredentialId, Record};
+use encoder_protocols::plan::{
+    self, CardView, Examine, Look, LookOutcome, LookStep, PersonalizePlan, PlanError, SafePoint, Survey, SurveyOutcome,
+};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How often the field is looked at while a job waits for a card.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a card is looked at anew after a step failed. Two lost answers in one job are bad luck, three are a fault.
+const TRIES_MAX: u32 = 3;
+
+/// Looks without a card after which a card that lay there counts as lifted.
+const MISSES_FOR_LIFTED: u32 = 3;
+
+/// A job's end: what the caller is told, and what the device itself has to mend.
+pub(super) type End<T> = Result<T, (Failure, Option<Trouble>)>;
+
+/// Writes a credential to the card.
+pub(super) async fn encode(
+    session: &mut Session,
+    order: &EncodeOrder,
+    mut see: impl FnMut(Detection),
+) -> End<EncodeEnd> {
+    let mut wait =
+        Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
+    loop {
+        let target = wait.for_card(session, &mut see).await?;
+        if order.only_card.is_some_and(|only| only != target.uid) {
+            return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
+        }
+        let CardKind::Classic(size) = identify(&target) else {
+            return Err((Failure::with_card(FaultKind::UnsupportedCard, target.uid), None));
+        };
+        let mut encode = Encode {
+            keys: order.key.key.for_card(&target.uid),
+            order,
+            target,
+            size,
+            touched: false,
+            in_doubt: false,
+            overwritten: None,
+        };
+        match encode.run(session).await {
+            // Nothing was written: the clerk may still be putting the card down.
+            Err((_, Some(Trouble::CardLeft | Trouble::CardChanged))) if !encode.touched => {}
+            end => return end,
+        }
+    }
+}
+
+/// Reads the card.
+pub(super) async fn scan(session: &mut Session, order: &ScanOrder, mut see: impl FnMut(Detection)) -> End<CardRead> {
+    let mut wait = Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: false };
+    let mut tries = 0;
+    loop {
+        let target = wait.for_card(session, &mut see).await?;
+        let found = match (identify(&target), &order.key) {
+            (CardKind::Classic(_), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
+            (CardKind::Classic(_), None) => return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None)),
+            (CardKind::Iso14443Part4 | CardKind::Unknown, _) => Ok(LookOutcome::NotOurs),
+        };
+        match found {
+            Ok(outcome) => return Ok(CardRead { card: target.uid, record: current(&outcome) }),
+            Err(Trouble::CardLeft | Trouble::CardChanged) => {}
+            Err(trouble) => {
+                tries += 1;
+                retry(session, trouble, tries, Some(target), false).await?;
+            }
+        }
+    }
+}
+
+/// Says what lies on the reader. Reads at the most.
+pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End<CardInfo> {
+    let target = match session.detect().await.map_err(|trouble| failed(trouble, None, false))? {
+        Detection::One(target) => target,
+        Detection::None => return Err((Failure::without_card(FaultKind::NoCard), None)),
+        Detection::Several => return Err((Failure::without_card(FaultKind::SeveralCards), None)),
+    };
+    let trouble = |trouble| failed(trouble, Some(&target), false);
+    let (kind, format, record) = match (identify(&target), key) {
+        (CardKind::Classic(size), Some(key)) => {
+            let keys = key.key.for_card(&target.uid);
+            let outcome = look(session, &keys).await.map_err(trouble)?;
+            let format = match &outcome {
+                LookOutcome::Ours(_) => CardFormat::Ours,
+                LookOutcome::NotOurs => match survey(session, &keys, size).await.map_err(trouble)? {
+                    SurveyOutcome::Blank => CardFormat::Blank,
+                    SurveyOutcome::Foreign { .. } => CardFormat::Foreign,
+                    SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
+                        CardFormat::Ours
+                    }
+                },
+            };
+            (size.to_string(), format, current(&outcome))
+        }
+        (CardKind::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
+        (CardKind::Iso14443Part4, _) => ("ISO/IEC 14443-4 card".to_owned(), CardFormat::Unknown, None),
+        (CardKind::Unknown, _) => ("unknown card".to_owned(), CardFormat::Unknown, None),
+    };
+    Ok(CardInfo { target, kind, format, record })
+}
+
+/// Whether a Classic card that was just put down can be ours or become ours: our key or the transport key opens the
+/// sector that says so. At the most three round trips; nothing is written.
+pub(super) async fn opens(session: &mut Session, key: &CardKey, target: &Target) -> Result<bool, Trouble> {
+    let keys = key.key.for_card(&target.uid);
+    let sector = ocl1::Slot::A.first_sector();
+    for key in [Key::A(keys.key_a(sector)), Key::transport_a()] {
+        match session.login(sector, key).await {
+            Ok(()) => return Ok(true),
+            Err(Trouble::KeyRefused) => {}
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(false)
+}
+
+fn current(outcome: &LookOutcome) -> Option<Record> {
+    match outcome {
+        LookOutcome::Ours(view) => view.current().map(|(_, sealed)| sealed.record.clone()),
+        LookOutcome::NotOurs => None,
+    }
+}
+
+/// Waiting for a card.
+struct Wait<'a> {
+    limits: Limits,
+    stop: &'a CancellationToken,
+    progress: &'a mpsc::Sender<Progress>,
+    /// The card that lies there does not count until it was lifted.
+    must_lift: bool,
+}
+
+impl Wait<'_> {
+    async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
+        tell(self.progress, Progress::WaitingForCard);
+        let (mut misses, mut several, mut tries) = (0, 0, 0);
+        loop {
+            if self.stop.is_cancelled() {
+                return Err((Failure::without_card(FaultKind::Stopping), None));
+            }
+            match session.detect().await {
+                Ok(detection) => {
+                    see(detection);
+                    (misses, several) = match detection {
+                        Detection::None => (misses + 1, 0),
+                        Detection::One(_) => (0, 0),
+                        Detection::Several => (0, several + 1),
+                    };
+                    self.must_lift &= misses < MISSES_FOR_LIFTED;
+                    if let (Detection::One(target), false) = (detection, self.must_lift) {
+                        tell(self.progress, Progress::CardSeen);
+                        return Ok(target);
+                    }
+                }
+                Err(trouble) => {
+                    tries += 1;
+                    retry(session, trouble, tries, None, false).await?;
+                }
+            }
+            if several > 1 {
+                return Err((Failure::without_card(FaultKind::SeveralCards), None));
+            }
+            if self.limits.card.has_passed() {
+                let kind = if self.must_lift { FaultKind::CardNotLifted } else { FaultKind::NoCard };
+                return Err((Failure::without_card(kind), None));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY.min(self.limits.card.remaining())) => {}
+            }
+        }
+    }
+}
+
+/// One credential on its way to one card.
+struct Encode<'a> {
+    order: &'a EncodeOrder,
+    keys: CardKeys,
+    target: Target,
+    size: ClassicSize,
+    /// A byte of this card may have been changed.
+    touched: bool,
+    /// The new credential may be valid on the card, unverified.
+    in_doubt: bool,
+    overwritten: Option<CredentialId>,
+}
+
+impl Encode<'_> {
+    async fn run(&mut self, session: &mut Session) -> End<EncodeEnd> {
+        let mut tries = 0;
+        loop {
+            let halt = match self.attempt(session).await {
+                Ok(()) => return Ok(self.success()),
+                Err(halt) => halt,
+            };
+            tracing::debug!(?halt, tries, touched = self.touched, in_doubt = self.in_doubt, "step failed");
+            tries += 1;
+            match halt {
+                Halt::AfterSuccess(trouble) => {
+                    // Verified: what is left to retire is retired now if the card still lies there, else it waits.
+                    if tries >= TRIES_MAX || retry(session, trouble, tries, Some(self.target), false).await.is_err() {
+                        tracing::info!("the previous credential is not retired; the next encode does it");
+                        return Ok(self.success());
+                    }
+                }
+                Halt::Fault(fault) => {
+                    return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
+                }
+                Halt::Mismatch if tries >= TRIES_MAX => {
+                    let fault = FaultKind::VerificationFailed.into();
+                    return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
+                }
+                Halt::Mismatch => {
+                    let again = session.new_session(&self.target).await;
+                    again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
+                }
+                Halt::Trouble(trouble)
+                    if !self.touched && matches!(trouble, Trouble::CardLeft | Trouble::CardChanged) =>
+                {
+                    return Err(failed(trouble, Some(&self.target), false));
+                }
+                Halt::Trouble(trouble) => {
+                    retry(session, trouble, tries, Some(self.target), self.in_doubt).await?;
+                }
+            }
+        }
+    }
+
+    fn success(&self) -> EncodeEnd {
+        EncodeEnd { card: self.target.uid, issued_at: self.order.record.issued_at, overwritten: self.overwritten }
+    }
+
+    /// Looks, plans, runs the plan once.
+    async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
+        let view = match look(session, &self.keys).await? {
+            LookOutcome::Ours(view) => view,
+            LookOutcome::NotOurs => self.prepare(session).await?,
+        };
+        let plan = plan::encode(&view, &self.order.record, &self.keys, self.size).map_err(refusal)?;
+        self.in_doubt = plan.is_finishing();
+        if let Some(older) = &plan.overwritten {
+            self.overwritten = Some(older.credential_id);
+        }
+        self.may_write(&plan.to_string()).await?;
+        self.run_plan(session, plan.steps.into_iter().map(Into::into)).await
+    }
+
+    /// Prepares a blank card, or finishes preparing one; afterwards it is ours and empty.
+    async fn prepare(&mut self, session: &mut Session) -> Result<CardView, Halt> {
+        let plan = match survey(session, &self.keys, self.size).await? {
+            SurveyOutcome::Blank if self.order.personalize == Personalize::Manual => {
+                return Err(FaultKind::BlankCard.into());
+            }
+            SurveyOutcome::Blank => Some(PersonalizePlan::new(&self.keys, self.size)),
+            SurveyOutcome::Unfinished(unfinished) => Some(PersonalizePlan::resume(&unfinished, &self.keys, self.size)),
+            SurveyOutcome::Ready => None,
+            SurveyOutcome::Foreign { sector, why } => {
+                return Err(Halt::Fault(Fault::with_detail(
+                    FaultKind::ForeignCard,
+                    format_args!("sector {sector}: {why}"),
+                )));
+            }
+            SurveyOutcome::Damaged { sector } => {
+                return Err(Halt::Fault(Fault::with_detail(FaultKind::DamagedCard, format_args!("sector {sector}"))));
+            }
+        };
+        if let Some(plan) = plan {
+            self.may_write(&plan.to_string()).await?;
+            self.run_plan(session, plan.steps.into_iter()).await?;
+        }
+        session.new_session(&self.target).await?;
+        match look(session, &self.keys).await? {
+            LookOutcome::Ours(view) => Ok(view),
+            LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
+        }
+    }
+
+    /// Leave to write: there is time, the daemon is not stopping, and the journal knows of it.
+    async fn may_write(&self, plan: &str) -> Result<(), Halt> {
+        if self.order.stop.is_cancelled() {
+            return Err(FaultKind::Stopping.into());
+        }
+        if !self.touched && self.order.limits.first_write.has_passed() {
+            return Err(FaultKind::Expired.into());
+        }
+        let (answer, written) = oneshot::channel();
+        let intent = Intent { card: self.target.uid, plan: plan.to_owned() };
+        if self.order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
+            return Err(FaultKind::JournalUnwritable.into());
+        }
+        tell(&self.order.progress, Progress::Writing);
+        Ok(())
+    }
+
+    async fn run_plan(
+        &mut self,
+        session: &mut Session,
+        steps: impl Iterator<Item = plan::PersonalizeStep>,
+    ) -> Result<(), Halt> {
+        let mut run = Run::new(session, &self.target, self.order.limits.end, &self.order.stop);
+        let mut outcome = Ok(());
+        for step in steps {
+            outcome = run.step(step).await;
+            if outcome.is_err() {
+                break;
+            }
+            if run.reached() == SafePoint::Sealed {
+                tell(&self.order.progress, Progress::Verifying);
+            }
+        }
+        self.touched |= run.touched();
+        self.in_doubt = (self.in_doubt || run.may_be_sealed()) && !run.reached().is_success();
+        outcome
+    }
+}
+
+/// Drives a machine that only reads.
+async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<(), Trouble> {
+    loop {
+        match machine.poll() {
+            LookStep::Login { sector, key } => match session.login(sector, key).await {
+                Ok(()) => machine.login_ok(),
+                Err(Trouble::KeyRefused) => machine.login_failed(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Read(block) => match session.read(block).await {
+                Ok(data) => machine.block(data),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Done => return Ok(()),
+        }
+    }
+}
+
+async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
+    let mut look = Look::new(keys.clone());
+    examine(session, &mut look).await?;
+    Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
+}
+
+async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Result<SurveyOutcome, Trouble> {
+    let mut survey = Survey::new(size, keys.clone());
+    examine(session, &mut survey).await?;
+    // A machine that is done has its outcome; without one the card is not touched.
+    survey.outcome().ok_or(Trouble::CardRefused)
+}
+
+/// Makes the reader usable again and finds the same card, or says how the job ends.
+async fn retry(session: &mut Session, trouble: Trouble, tries: u32, card: Option<Target>, in_doubt: bool) -> End<()> {
+    let give_up = |trouble| failed(trouble, card.as_ref(), in_doubt);
+    if tries >= TRIES_MAX {
+        return Err(give_up(trouble));
+    }
+    session.recover(trouble).await.map_err(give_up)?;
+    let Some(card) = card else { return Ok(()) };
+    // A card at the edge of the field may be missed once.
+    let mut last = trouble;
+    for _ in 0..2 {
+        match session.new_session(&card).await {
+            Ok(()) => return Ok(()),
+            Err(again) => last = again,
+        }
+    }
+    Err(give_up(last))
+}
+
+/// What a trouble means for the caller, and that the device has to mend it.
+fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, Option<Trouble>) {
+    let kind = match trouble {
+        Trouble::PortGone => FaultKind::EncoderOffline,
+        Trouble::Silent | Trouble::WrongDialect | Trouble::Reader(_) => FaultKind::EncoderSilent,
+        Trouble::CardLeft | Trouble::CardChanged => FaultKind::CardLeft,
+        Trouble::Several => FaultKind::SeveralCards,
+        Trouble::KeyRefused => FaultKind::DamagedCard,
+        Trouble::CardRefused => FaultKind::WriteProtectedCard,
+    };
+    (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))
+}
+
+fn refusal(error: PlanError) -> Halt {
+    Halt::Fault(match error {
+        PlanError::TooManyDoors { .. } => Fault::with_detail(FaultKind::CardTooSmall, error),
+        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } => {
+            Fault::with_detail(FaultKind::DamagedCard, error)
+        }
+    })
+}
+
+/// Says how far a job is; nobody has to listen.
+fn tell(progress: &mpsc::Sender<Progress>, how_far: Progress) {
+    let _nobody_listens = progress.try_send(how_far);
+}

@@ -1,0 +1,143 @@
+//! Serial ports over tokio-serial, wrapped so that what bites elsewhere cannot be met elsewhere.
+//!
+//! Measured on Linux with serialport 4.10 and tokio-serial 5.5:
+//!
+//! - After a hang-up a read gives `Ok(0)` at once and for ever, a write EIO. Both are [`Gone`] here.
+//! - `poll_flush` calls tcdrain inside the poll, which can block a runtime thread. Nothing here flushes or shuts down.
+//! - Bytes that arrived while the port was closed are delivered after it is opened: the input is discarded then.
+//! - "Busy" and "absent" are the same error kind: the node is looked at to tell them apart.
+//! - `close` can block while a device does not take its bytes: the output is discarded first, and the port is closed
+//!   on a thread for blocking work.
+
+use super::{Gone, Line, WRITE_BOUND};
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
+
+/// Why a port cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such node.
+    #[error("{0} is not there: plug the encoder in, or correct its path")]
+    NotFound(PathBuf),
+    /// Another program has it.
+    #[error("{path} is in use by another program{holder}: close that program", holder = holder_text(.holders))]
+    Busy {
+        /// The port.
+        path: PathBuf,
+        /// Who, as far as /proc tells.
+        holders: Vec<String>,
+    },
+    /// The user that encoderd runs as may not open it.
+    #[error("no permission to open {0}: let the user of encoderd into the node's group, dialout on Debian")]
+    PermissionDenied(PathBuf),
+    /// The node is there, but it is no serial port or does not take these settings.
+    #[error("{path} cannot be opened as a serial port: {problem}")]
+    NotASerialPort {
+        /// The port.
+        path: PathBuf,
+        /// What the system said.
+        problem: String,
+    },
+}
+
+fn holder_text(holders: &[String]) -> String {
+    if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) }
+}
+
+/// An open serial port.
+#[derive(Debug)]
+pub struct SerialLine {
+    stream: Option<SerialStream>,
+}
+
+impl SerialLine {
+    /// Opens a port: 8N1, no flow control, exclusive, with what had arrived before thrown away.
+    pub async fn open(path: &Path, baud: u32) -> Result<Self, OpenError> {
+        let owned = path.to_path_buf();
+        // open(2) of a serial port may block on carrier, so it has a thread of its own.
+        tokio::task::spawn_blocking(move || open_blocking(&owned, baud)).await.unwrap_or_else(|_| {
+            Err(OpenError::NotASerialPort { path: path.to_path_buf(), problem: "opening it failed".into() })
+        })
+    }
+}
+
+fn open_blocking(path: &Path, baud: u32) -> Result<SerialLine, OpenError> {
+    let stream =
+        tokio_serial::new(path.to_string_lossy(), baud).open_native_async().map_err(|error| classify(path, &error))?;
+    // A pty or an odd UART may not support it; then there is nothing to throw away either.
+    let _unsupported = stream.clear(ClearBuffer::All);
+    Ok(SerialLine { stream: Some(stream) })
+}
+
+fn classify(path: &Path, error: &tokio_serial::Error) -> OpenError {
+    let path = path.to_path_buf();
+    if !path.exists() {
+        return OpenError::NotFound(path);
+    }
+    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    if rustix::fs::access(&path, access) == Err(rustix::io::Errno::ACCESS) {
+        return OpenError::PermissionDenied(path);
+    }
+    let text = error.to_string();
+    if text.contains("exclusive lock") || text.contains("resource busy") {
+        return OpenError::Busy { holders: holders(&path), path };
+    }
+    OpenError::NotASerialPort { path, problem: text }
+}
+
+/// The programs that have a port open, as `name (pid N)`; only those that this user may look at.
+pub fn holders(path: &Path) -> Vec<String> {
+    let Ok(port) = path.canonicalize() else { return Vec::new() };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let own = std::process::id().to_string();
+    processes
+        .flatten()
+        .filter(|process| process.file_name().to_string_lossy() != own)
+        .filter(|process| {
+            std::fs::read_dir(process.path().join("fd")).is_ok_and(|mut fds| {
+                fds.any(|fd| fd.is_ok_and(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == port)))
+            })
+        })
+        .map(|process| {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            format!("{} (pid {})", name.trim(), process.file_name().to_string_lossy())
+        })
+        .collect()
+}
+
+impl Line for SerialLine {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        let stream = self.stream.as_mut().ok_or(Gone)?;
+        match tokio::time::timeout(WRITE_BOUND, stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Gone> {
+        match self.stream.as_mut().ok_or(Gone)?.read(buffer).await {
+            Ok(0) | Err(_) => Err(Gone),
+            Ok(read) => Ok(read),
+        }
+    }
+
+    fn set_baud(&mut self, baud: u32) -> Result<(), Gone> {
+        self.stream.as_mut().ok_or(Gone)?.set_baud_rate(baud).map_err(|_| Gone)
+    }
+
+    fn discard_input(&mut self) -> Result<(), Gone> {
+        self.stream.as_ref().ok_or(Gone)?.clear(ClearBuffer::Input).map_err(|_| Gone)
+    }
+}
+
+impl Drop for SerialLine {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let _gone = stream.clear(ClearBuffer::Output);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Not awaited: a close that hangs must not hold up the device's task.
+            drop(runtime.spawn_blocking(move || drop(stream)));
+        }
+    }
+}
