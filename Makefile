@@ -1,0 +1,38 @@
+# encoderd: everything one does here, a target each. `make help` lists them.
+#
+# `make demo` and `make test` work on a machine that has only git, make and a Rust toolchain: they look for what else
+# they need, say what is missing and install it with apt, or name it and stop where there is no apt.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup-build setup-test build demo test fmt clippy deny clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+setup-build: ## install what a build needs: a C compiler
+	@scripts/setup build
+
+setup-test: ## install what the tests run against: libnfc's tools, the Seam SDK in target/venv
+	@scripts/setup test
+
+build: setup-build ## build everything for development
+	cargo build --locked --workspace
+
+demo: setup-build ## run a hub with two virtual encoders; options in ARGS, such as make demo ARGS=--check
+	cargo build --locked
+	@"$${CARGO_TARGET_DIR:-target}/debug/encoderd" demo $(ARGS)
+
+test: ## check format, lints and dependencies, and run all tests with their real parts
+	@scripts/test
+
+fmt: ## format the code
+	cargo fmt --all
+
+clippy: ## lint, with warnings as errors
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## check licences, sources and advisories of dependencies
+	@scripts/deny
+
+clean: ## remove everything that was built or installed into target/
+	cargo clean
