@@ -92,6 +92,14 @@ fn another_job_on_an_unfinished_card_finishes_first() {
     let mut bench = two_valid(1, 2);
     let plan = bench.encode(&record(7, 4));
     assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::A, 3, Some(record(2, 3))));
+    // The newer seal again, the older to zero; then payload and seal over the older, the newer to zero.
+    let written = plan.steps.iter().filter_map(|step| match step {
+        Step::Write { block, data } => Some((block.number().get(), *data == [0; 16])),
+        Step::NewSession | Step::Login { .. } | Step::ReadBack { .. } | Step::Reached(_) => None,
+    });
+    let data = |block| (block, false);
+    let expected = [data(12), (4, true), data(8), data(9), data(5), data(6), data(4), (12, true)];
+    assert_eq!(written.collect::<Vec<_>>(), expected);
     let view = bench.view();
     assert_eq!(view.current().unwrap().1.record, record(7, 4));
     assert_eq!(*view.slot(Slot::B), SlotState::Empty);
