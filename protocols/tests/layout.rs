@@ -1,5 +1,12 @@
-//! OCL/1 from outside: published vectors, then whole cards.
+//! OCL/1 from outside: published vectors, then plans run on simulated cards.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail loudly, as tests do")]
 
 mod layout {
+    mod bench;
+    mod encodes;
+    mod example;
+    mod personalize;
+    mod properties;
+    mod tears;
     mod vectors;
 }

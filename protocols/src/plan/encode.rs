@@ -83,7 +83,7 @@ impl fmt::Display for EncodePlan {
 /// - Two valid slots: first the earlier attempt is finished (the newer seal rewritten in full while the older slot covers
 ///   a tear, verified in a new session, the older retired); the plan then goes on as with one valid slot.
 /// - The current slot already holds exactly this record (a repeated job): only what finishing needs. A lone seal is not
-///   rewritten.
+///   rewritten; should it not read back, it holds weak bits, and [`renew`] is the next attempt's plan.
 ///
 /// Validity is the seal's alone. A record of another property, sealed with our key, is a valid one: it is not lost before
 /// the new one is verified, the new sequence is above its, and it is reported as overwritten.
@@ -95,16 +95,39 @@ pub fn encode(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSi
     if record.doors.len() > max {
         return Err(PlanError::TooManyDoors { have: record.doors.len(), max });
     }
-    for slot in Slot::BOTH {
-        if let SlotState::Unreadable { sector } = *view.slot(slot) {
-            return Err(PlanError::SlotUnreadable { slot, sector });
-        }
-    }
+    require_readable(view)?;
     match view.current() {
         Some((slot, sealed)) if sealed.record == *record => finish(view, slot, sealed, keys),
         Some((slot, sealed)) => replace(view, slot, sealed, record, keys),
         None => first(view, record, keys),
     }
+}
+
+/// Plans as [`encode`] does, but writes the record in full even when the card already holds it.
+///
+/// For a card on which a [finishing](EncodePlan::is_finishing) plan did not read back what it should: a block holds weak
+/// bits, and a lone seal may not be rewritten in place. The record goes to the other slot in full, and the first one is
+/// retired.
+///
+/// # Errors
+/// [`PlanError`], before a byte is written.
+pub fn renew(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSize) -> Result<EncodePlan, PlanError> {
+    match view.current() {
+        Some((slot, sealed)) if sealed.record == *record => {
+            require_readable(view)?;
+            replace(view, slot, sealed, record, keys)
+        }
+        Some(_) | None => encode(view, record, keys, size),
+    }
+}
+
+fn require_readable(view: &CardView) -> Result<(), PlanError> {
+    for slot in Slot::BOTH {
+        if let SlotState::Unreadable { sector } = *view.slot(slot) {
+            return Err(PlanError::SlotUnreadable { slot, sector });
+        }
+    }
+    Ok(())
 }
 
 /// The record is there already.
@@ -117,7 +140,11 @@ fn finish(view: &CardView, slot: Slot, sealed: &Sealed, keys: &CardKeys) -> Resu
     }
     verify(&mut steps, &image, keys);
     steps.push(Step::Reached(SafePoint::Verified));
-    retire_unless_empty(&mut steps, view, slot.other(), keys);
+    if *other == SlotState::Empty {
+        confirm_empty(&mut steps, slot.other(), keys);
+    } else {
+        retire(&mut steps, slot.other(), keys);
+    }
     steps.push(Step::Reached(SafePoint::Retired));
     let overwritten = other.valid().map(|older| older.record.clone()).filter(|older| *older != sealed.record);
     Ok(EncodePlan { steps, slot, sequence: sealed.sequence, overwritten })
@@ -145,7 +172,8 @@ fn replace(
     commit(&mut steps, &image, keys);
     retire(&mut steps, current, keys);
     steps.push(Step::Reached(SafePoint::Retired));
-    Ok(EncodePlan { steps, slot, sequence, overwritten: Some(sealed.record.clone()) })
+    let overwritten = Some(&sealed.record).filter(|&old| old != record).cloned();
+    Ok(EncodePlan { steps, slot, sequence, overwritten })
 }
 
 /// No record is on the card.
@@ -205,6 +233,13 @@ fn retire(steps: &mut Vec<Step>, slot: Slot, keys: &CardKeys) {
     steps.push(Step::Login { sector, key: Key::B(keys.key_b(sector)) });
     steps.push(Step::Write { block, data: [0; 16] });
     steps.push(Step::ReadBack { block, expect: [0; 16] });
+}
+
+/// Reads a seal that looked empty twice more: it may be one that was torn while it was retired, and one good read is no proof.
+fn confirm_empty(steps: &mut Vec<Step>, slot: Slot, keys: &CardKeys) {
+    let (sector, block) = (slot.first_sector(), slot.seal_block());
+    steps.push(Step::Login { sector, key: Key::A(keys.key_a(sector)) });
+    steps.extend([(); 2].map(|()| Step::ReadBack { block, expect: [0; 16] }));
 }
 
 /// Retires a slot that holds anything: a torn seal may hold weak bits that read as valid tomorrow.

@@ -47,7 +47,7 @@ pub trait Examine {
     fn login_failed(&mut self);
     /// The block that was read.
     fn block(&mut self, data: [u8; 16]);
-    /// The card is there and refuses to give the block.
+    /// The card is there and refuses to give the block. It is silent after that too: select it again.
     fn refused(&mut self);
 }
 

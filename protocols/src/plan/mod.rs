@@ -13,7 +13,7 @@ mod personalize;
 mod survey;
 
 pub use blank::{BlankCheck, BlankOutcome, NotBlank};
-pub use encode::{EncodePlan, PlanError, encode};
+pub use encode::{EncodePlan, PlanError, encode, renew};
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};

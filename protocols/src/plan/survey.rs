@@ -167,21 +167,20 @@ impl Survey {
     }
 
     fn conclude(&mut self, sector: SectorNumber, opening: Opening, seen: Seen, preparation: Option<SectorPreparation>) {
-        // The public key of a directory proves nothing, and neither does a transport key.
+        // The public key of a directory proves nothing, and neither does a transport key. What failed to open the
+        // sector does not come here but as the last of all, a transport key.
         let derived_a = |opening| opening == Opening::DerivedA && sector.get() != 0;
-        let opened = preparation.is_some() || seen.contents;
-        let ours = opened && (derived_a(opening) || opening == Opening::DerivedB) || seen.key_a.is_some_and(derived_a);
-        let transport_a = preparation == Some(SectorPreparation::Remaining(Opening::TransportA));
-        let not_blank = if let Some(block) = seen.data {
+        let ours = derived_a(opening) || opening == Opening::DerivedB || seen.key_a.is_some_and(derived_a);
+        let opens_as_blank = seen.key_a == Some(Opening::TransportA) || opening == Opening::TransportA;
+        let not_blank = if !opens_as_blank {
+            Some(NotBlank::KeyRefused)
+        } else if let Some(block) = seen.data {
             Some(NotBlank::Data { block })
         } else if let Some(block) = seen.refused {
             Some(NotBlank::Refused { block })
-        } else if transport_a {
-            None
-        } else if seen.key_a == Some(Opening::TransportA) || opening == Opening::TransportA {
-            Some(NotBlank::AccessBits)
         } else {
-            Some(NotBlank::KeyRefused)
+            let blank = preparation == Some(SectorPreparation::Remaining(Opening::TransportA));
+            (!blank).then_some(NotBlank::AccessBits)
         };
         let surveyed = Surveyed { preparation, ours, not_blank, data: seen.data.filter(|_| sector.get() != 0) };
         if let Some(found) = self.found.get_mut(usize::from(sector.get())) {
