@@ -17,6 +17,7 @@
 //! | [`link`] | which device is which encoder of the cloud |
 //! | [`upstream`] | the cloud as the bridge sees it |
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
+//! | [`hub`] | the cloud's side: an HTTP server with the Seam API, which knows nothing of devices |
 
 pub mod api;
 pub mod bridge;
@@ -25,6 +26,7 @@ pub mod config;
 pub mod device;
 pub mod discovery;
 pub mod fault;
+pub mod hub;
 pub mod keys;
 pub mod link;
 pub mod presence;

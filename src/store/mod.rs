@@ -14,11 +14,13 @@
 //!
 //! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
 
+pub mod hub;
 mod sqlite;
 pub mod state;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, Executor, Row};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,8 +28,30 @@ use std::time::Duration;
 /// A connection that queries run on; transactions and pooled connections lend it.
 pub type Connection = sqlx::AnyConnection;
 
-/// The one writing transaction. Dropped without `commit`, nothing of it remains.
-pub type Transaction = sqlx::Transaction<'static, Any>;
+/// The one writing transaction. Dropped without [`Transaction::commit`], nothing of it remains.
+#[derive(Debug)]
+pub struct Transaction(sqlx::Transaction<'static, Any>);
+
+impl Transaction {
+    /// Makes everything that was written in it last.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
 
 /// Readers beside the one writer. SQLite serves them from page cache; more would only hold memory.
 const READERS_MAX: u32 = 4;
@@ -216,7 +240,7 @@ impl Database {
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         // IMMEDIATE: takes the write lock now, so that what the transaction reads first cannot be outdated when it
         // writes.
-        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+        Ok(Transaction(self.write.begin_with("BEGIN IMMEDIATE").await?))
     }
 
     /// Closes all connections; the write-ahead log is folded into the file.

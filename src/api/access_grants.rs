@@ -1,0 +1,158 @@
+//! `/access_grants/…`
+
+use crate::api::envelope::Object;
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, UserIdentityId, WorkspaceId};
+use crate::api::parameters::{AnyOf, Filled, Limit, given};
+use crate::api::time::Time;
+use crate::api::user_identities::Person;
+use crate::api::{AccessMode, Nothing};
+use serde::{Deserialize, Serialize};
+
+/// A person's access to doors for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessGrant {
+    /// Its id.
+    pub access_grant_id: AccessGrantId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// Whose.
+    pub user_identity_id: UserIdentityId,
+    /// The caller's own key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_grant_key: Option<String>,
+    /// The caller's reservation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_key: Option<String>,
+    /// This hub has no spaces.
+    pub location_ids: Nothing,
+    /// This hub has no spaces.
+    pub space_ids: Nothing,
+    /// What was asked for.
+    pub requested_access_methods: Vec<RequestedAccessMethod>,
+    /// What came of it.
+    pub access_method_ids: Vec<AccessMethodId>,
+    /// The caller's name for it.
+    pub name: Option<String>,
+    /// A name that is never empty.
+    pub display_name: String,
+    /// When it was made.
+    pub created_at: Time,
+    /// From when.
+    pub starts_at: Time,
+    /// Until when; null: without end.
+    pub ends_at: Option<Time>,
+    /// None here.
+    pub warnings: Nothing,
+    /// None here.
+    pub errors: Nothing,
+    /// Changes take effect at once.
+    pub pending_mutations: Nothing,
+}
+
+/// An access method that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedAccessMethod {
+    /// A name that is never empty.
+    pub display_name: String,
+    /// Of what kind.
+    pub mode: AccessMode,
+    /// When it was asked for.
+    pub created_at: Time,
+    /// What came of it.
+    pub created_access_method_ids: Vec<AccessMethodId>,
+}
+
+impl Object for AccessGrant {
+    const ONE: &'static str = "access_grant";
+    const MANY: &'static str = "access_grants";
+}
+
+/// `/access_grants/create`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Create {
+    /// Whose; or `user_identity`.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// A new person.
+    pub user_identity: Option<Person>,
+    /// What to make.
+    pub requested_access_methods: Vec<RequestAccessMethod>,
+    /// The caller's own key.
+    pub access_grant_key: Option<Filled>,
+    /// Which doors.
+    #[serde(default)]
+    pub acs_entrance_ids: AnyOf<AcsEntranceId>,
+    /// The older way to name doors.
+    pub location: Option<RequestLocation>,
+    /// From when; absent: now.
+    pub starts_at: Option<Time>,
+    /// Until when; absent or null: without end.
+    pub ends_at: Option<Time>,
+    /// The caller's name for it.
+    pub name: Option<String>,
+    /// The caller's reservation.
+    pub reservation_key: Option<Filled>,
+}
+
+/// The older way to name doors.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestLocation {
+    /// Which doors.
+    pub acs_entrance_ids: AnyOf<AcsEntranceId>,
+}
+
+/// An access method to be made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RequestAccessMethod {
+    /// Only `card` here.
+    pub mode: AccessMode,
+}
+
+/// `/access_grants/get`: by its id or by its key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Get {
+    /// Which.
+    pub access_grant_id: Option<AccessGrantId>,
+    /// The caller's own key.
+    pub access_grant_key: Option<String>,
+}
+
+/// `/access_grants/list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct List {
+    /// These.
+    pub access_grant_ids: AnyOf<AccessGrantId>,
+    /// The one with this key.
+    pub access_grant_key: Option<String>,
+    /// Those to this door.
+    pub acs_entrance_id: Option<AcsEntranceId>,
+    /// Those to a door of this system.
+    pub acs_system_id: Option<AcsSystemId>,
+    /// Those of this reservation.
+    pub reservation_key: Option<String>,
+    /// Those of this person.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// At most so many.
+    pub limit: Limit,
+    /// From here on.
+    pub page_cursor: Option<String>,
+}
+
+/// `/access_grants/update`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Update {
+    /// Which; or `access_grant_key`.
+    pub access_grant_id: Option<AccessGrantId>,
+    /// The caller's own key.
+    pub access_grant_key: Option<String>,
+    /// From when.
+    pub starts_at: Option<Time>,
+    /// Until when; null: without end.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Option<Time>>,
+    /// The caller's name for it.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Option<String>>,
+}

@@ -1,0 +1,216 @@
+//! `/events/…`
+
+use crate::api::envelope::Object;
+use crate::api::id::{
+    AccessGrantId, AccessMethodId, AcsCredentialId, AcsEncoderId, AcsEntranceId, AcsSystemId, AcsUserId,
+    ConnectedAccountId, EventId, UserIdentityId, WorkspaceId,
+};
+use crate::api::parameters::{AnyOf, Limit};
+use crate::api::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub event_id: EventId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// When the hub wrote it down.
+    pub created_at: Time,
+    /// When it happened.
+    pub occurred_at: Time,
+    /// What happened; its `event_type` and that type's keys.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event_type")]
+pub enum Happening {
+    /// The hub serves an access system for the first time.
+    #[serde(rename = "acs_system.added")]
+    AcsSystemAdded(SystemEvent),
+    /// A door is new.
+    #[serde(rename = "acs_entrance.added")]
+    AcsEntranceAdded(EntranceEvent),
+    /// A person was made known to an access system.
+    #[serde(rename = "acs_user.created")]
+    AcsUserCreated(UserEvent),
+    /// An encoder is new, or linked again.
+    #[serde(rename = "acs_encoder.added")]
+    AcsEncoderAdded(EncoderEvent),
+    /// An encoder's link to its device was dissolved.
+    #[serde(rename = "acs_encoder.removed")]
+    AcsEncoderRemoved(EncoderEvent),
+    /// A credential is on a card.
+    #[serde(rename = "acs_credential.issued")]
+    AcsCredentialIssued(CredentialEvent),
+    /// A credential was written to its card again.
+    #[serde(rename = "acs_credential.reissued")]
+    AcsCredentialReissued(CredentialEvent),
+    /// A credential's card carries another one.
+    #[serde(rename = "acs_credential.invalidated")]
+    AcsCredentialInvalidated(CredentialEvent),
+    /// A credential was deleted.
+    #[serde(rename = "acs_credential.deleted")]
+    AcsCredentialDeleted(CredentialEvent),
+    /// An access grant was made.
+    #[serde(rename = "access_grant.created")]
+    AccessGrantCreated(GrantEvent),
+    /// An access grant begins or ends at another time.
+    #[serde(rename = "access_grant.access_times_changed")]
+    AccessGrantAccessTimesChanged(GrantTimesEvent),
+    /// An access method was made.
+    #[serde(rename = "access_method.created")]
+    AccessMethodCreated(MethodEvent),
+    /// A card has to be written.
+    #[serde(rename = "access_method.card_encoding_required")]
+    AccessMethodCardEncodingRequired(MethodEvent),
+    /// A card was written.
+    #[serde(rename = "access_method.issued")]
+    AccessMethodIssued(MethodEvent),
+    /// A card was written again.
+    #[serde(rename = "access_method.reissued")]
+    AccessMethodReissued(MethodEvent),
+}
+
+/// About an access system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemEvent {
+    /// The system.
+    pub acs_system_id: AcsSystemId,
+    /// Its account.
+    pub connected_account_id: ConnectedAccountId,
+}
+
+/// About a door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntranceEvent {
+    /// Its system.
+    #[serde(flatten)]
+    pub system: SystemEvent,
+    /// The door.
+    pub acs_entrance_id: AcsEntranceId,
+}
+
+/// About a person in an access system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEvent {
+    /// The system.
+    #[serde(flatten)]
+    pub system: SystemEvent,
+    /// The person there.
+    pub acs_user_id: AcsUserId,
+}
+
+/// About an encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncoderEvent {
+    /// Its system.
+    #[serde(flatten)]
+    pub system: SystemEvent,
+    /// The encoder.
+    pub acs_encoder_id: AcsEncoderId,
+}
+
+/// About a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialEvent {
+    /// Its system.
+    #[serde(flatten)]
+    pub system: SystemEvent,
+    /// The credential.
+    pub acs_credential_id: AcsCredentialId,
+}
+
+/// About an access grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEvent {
+    /// The grant.
+    pub access_grant_id: AccessGrantId,
+}
+
+/// About an access grant's times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantTimesEvent {
+    /// The grant.
+    pub access_grant_id: AccessGrantId,
+    /// The caller's own key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_grant_key: Option<String>,
+    /// From when.
+    pub starts_at: Time,
+    /// Until when; absent: without end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Time>,
+}
+
+/// About an access method.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodEvent {
+    /// The access method.
+    pub access_method_id: AccessMethodId,
+    /// Its grants; one here.
+    pub access_grant_ids: Vec<AccessGrantId>,
+    /// The callers' own keys of those grants.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub access_grant_keys: Vec<String>,
+}
+
+impl Object for Event {
+    const ONE: &'static str = "event";
+    const MANY: &'static str = "events";
+}
+
+/// `/events/get`: by its id; or the newest of a type.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Get {
+    /// Which.
+    pub event_id: Option<EventId>,
+    /// Of this type.
+    pub event_type: Option<String>,
+}
+
+/// `/events/list`; without `since` and `between`: the newest.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct List {
+    /// From then on.
+    pub since: Option<Time>,
+    /// From the first until before the second.
+    pub between: AnyOf<Time>,
+    /// Of this type.
+    pub event_type: Option<String>,
+    /// Of these types.
+    pub event_types: AnyOf<String>,
+    /// These.
+    pub event_ids: AnyOf<EventId>,
+    /// About this grant.
+    pub access_grant_id: Option<AccessGrantId>,
+    /// About these grants.
+    pub access_grant_ids: AnyOf<AccessGrantId>,
+    /// About this access method.
+    pub access_method_id: Option<AccessMethodId>,
+    /// About these access methods.
+    pub access_method_ids: AnyOf<AccessMethodId>,
+    /// About this credential.
+    pub acs_credential_id: Option<AcsCredentialId>,
+    /// About this encoder.
+    pub acs_encoder_id: Option<AcsEncoderId>,
+    /// About this door.
+    pub acs_entrance_id: Option<AcsEntranceId>,
+    /// About this system.
+    pub acs_system_id: Option<AcsSystemId>,
+    /// About these systems.
+    pub acs_system_ids: AnyOf<AcsSystemId>,
+    /// About this person in an access system.
+    pub acs_user_id: Option<AcsUserId>,
+    /// About systems of this account.
+    pub connected_account_id: Option<ConnectedAccountId>,
+    /// About this person.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// At most so many.
+    pub limit: Limit,
+}

@@ -1,0 +1,155 @@
+//! What several endpoints' parameters share: lists, values that may be null, pages, checked texts.
+
+use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// How many items a list has when nothing is said.
+pub const LIMIT_DEFAULT: u32 = 500;
+
+/// How many items a list has at most.
+pub const LIMIT_MAX: u32 = 1000;
+
+/// A filter by several values: absent lets everything through, an empty list nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AnyOf<T>(pub Option<Vec<T>>);
+
+impl<T> Default for AnyOf<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> AnyOf<T> {
+    /// The values, or none when the filter was not given.
+    pub fn into_values(self) -> Vec<T> {
+        self.0.unwrap_or_default()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyOf<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Values<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
+            type Value = AnyOf<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("array")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<AnyOf<T>, E> {
+                Ok(AnyOf(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<AnyOf<T>, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(AnyOf(Some(values)))
+            }
+        }
+        deserializer.deserialize_seq(Values(PhantomData))
+    }
+}
+
+/// Tells a parameter that is null from one that is absent: `Some(None)` and `None`.
+pub fn given<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A text with at least one character that shows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Filled(pub String);
+
+impl<'de> Deserialize<'de> for Filled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(de::Error::custom("String must contain at least 1 character(s)"));
+        }
+        Ok(Self(trimmed.to_owned()))
+    }
+}
+
+/// An e-mail address that the API's own types accept; an address that they refuse would make every answer with it
+/// invalid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Email(pub String);
+
+impl<'de> Deserialize<'de> for Email {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if is_email(&text) { Ok(Self(text)) } else { Err(de::Error::custom("Invalid email")) }
+    }
+}
+
+/// The rule of zod 3, `z.string().email()`.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let local_fits = local.chars().all(|c| c.is_ascii_alphanumeric() || "_'+-.".contains(c))
+        && local.ends_with(|c: char| c.is_ascii_alphanumeric() || "_+-".contains(c))
+        && !local.starts_with('.')
+        && !text.contains("..");
+    let Some((labels, top)) = domain.rsplit_once('.') else { return false };
+    local_fits
+        && top.len() >= 2
+        && top.chars().all(|c| c.is_ascii_alphabetic())
+        && labels.split('.').all(|label| {
+            label.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limit(pub Option<u32>);
+
+impl Limit {
+    /// How many items to send.
+    pub fn or(&self, default: u32) -> u32 {
+        self.0.unwrap_or(default).min(LIMIT_MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::<u32>::deserialize(deserializer)? {
+            Some(0) => Err(de::Error::custom("Number must be greater than or equal to 1")),
+            limit => Ok(Self(limit)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_is_what_the_types_accept() {
+        for good in ["jane@example.com", "j.d+x@mail.example.co"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in ["jane", "jane@localhost", "@example.com", ".j@example.com", "a..b@example.com", "j d@example.com"] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn null_is_told_from_absent() {
+        #[derive(Deserialize)]
+        struct Update {
+            #[serde(default, deserialize_with = "given")]
+            ends_at: Option<Option<u32>>,
+        }
+        let read = |text| serde_json::from_str::<Update>(text).unwrap().ends_at;
+        assert_eq!(read("{}"), None);
+        assert_eq!(read("{\"ends_at\":null}"), Some(None));
+        assert_eq!(read("{\"ends_at\":5}"), Some(Some(5)));
+    }
+}

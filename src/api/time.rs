@@ -1,0 +1,79 @@
+//! Moments as the API writes them: ISO 8601 in UTC with milliseconds.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use std::fmt;
+
+/// A moment, in milliseconds since 1970.
+///
+/// Written as `2025-07-13T15:00:00.000Z`; read with any offset, but not without one: a local time names no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(i64);
+
+impl Time {
+    /// From milliseconds since 1970.
+    pub fn from_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// From seconds since 1970, as cards carry them.
+    pub fn from_card_seconds(seconds: u32) -> Self {
+        Self(i64::from(seconds) * 1000)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, if a card can carry them.
+    ///
+    /// [`u32::MAX`] is not among them: on a card it means "no end".
+    pub fn card_seconds(self) -> Option<u32> {
+        u32::try_from(self.0.div_euclid(1000)).ok().filter(|seconds| *seconds != u32::MAX)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timestamp = Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
+        write!(f, "{timestamp:.3}")
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let timestamp = Timestamp::from_millisecond(self.0).map_err(ser::Error::custom)?;
+        serializer.collect_str(&format_args!("{timestamp:.3}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let timestamp: Timestamp = text.parse().map_err(|_| de::Error::custom("Invalid datetime"))?;
+        Ok(Self(timestamp.as_millisecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc_with_milliseconds_and_read_with_any_offset() {
+        let time: Time = serde_json::from_str("\"2025-07-13T17:00:00.5+02:00\"").unwrap();
+        assert_eq!(serde_json::to_string(&time).unwrap(), "\"2025-07-13T15:00:00.500Z\"");
+        for text in ["\"2025-07-13T15:00:00\"", "\"2025-07-13\"", "\"soon\"", "5"] {
+            assert!(serde_json::from_str::<Time>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_card_carries_the_years_1970_to_2106() {
+        assert_eq!(Time::from_ms(1_999).card_seconds(), Some(1));
+        assert_eq!(Time::from_ms(-1).card_seconds(), None);
+        assert_eq!(Time::from_card_seconds(u32::MAX - 1).card_seconds(), Some(u32::MAX - 1));
+        assert_eq!(Time::from_card_seconds(u32::MAX).card_seconds(), None);
+    }
+}

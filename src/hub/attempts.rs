@@ -1,0 +1,412 @@
+//! The life of an attempt: made, offered, started, settled.
+//!
+//! | what happens | the attempt becomes |
+//! | --- | --- |
+//! | the daemon does not ask for work, the encoder is unplugged, unlinked, silent or busy, the credential is gone | an error at once, in the first answer |
+//! | the same before the job was started | an error then |
+//! | the deadline passes and the job was not started | `action_attempt_expired`; a late start is refused |
+//! | the daemon reports a result in time | a success or an error |
+//! | the job was started and nothing is heard until [`Patience::finish`](super::Patience) after the deadline | `bridge_disconnected` if its daemon is gone, else `action_attempt_expired` |
+//!
+//! A started job is not taken away before that: its daemon may be writing. A settled attempt never changes; a result
+//! that comes later changes only what is known of the credential.
+
+use super::Hub;
+use super::credentials;
+use super::error::{ApiError, Invalid};
+use crate::api::access_methods::AccessMethod;
+use crate::api::acs_credentials::AcsCredential;
+use crate::api::acs_encoders::AcsEncoder;
+use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError};
+use crate::api::bridge::{
+    CredentialFlags, EncodeWork, Job, JobWork, Outcome, ResultRequest, ResultResponse, StartRequest, StartResponse,
+};
+use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, ActionAttemptId, BridgeId};
+use crate::api::time::Time;
+use crate::clock;
+use crate::fault::{Fault, FaultKind, Loudness, Work};
+use crate::store::hub::access_methods;
+use crate::store::hub::acs_credentials::{self, Credential};
+use crate::store::hub::acs_encoders::{self, Encoder};
+use crate::store::hub::action_attempts::{self, Attempt, NewAttempt, Settlement};
+use crate::store::hub::jobs::{self, Asking};
+use crate::store::{Connection, StoreError, Transaction};
+use std::time::Duration;
+use tracing::Instrument as _;
+
+/// How often open attempts are looked at.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// What an encode was asked for by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    Credential(AcsCredentialId),
+    AccessMethod(AccessMethodId),
+}
+
+/// Starts writing a credential to a card.
+pub(super) async fn encode(hub: &Hub, encoder: AcsEncoderId, target: Target) -> Result<ActionAttempt, ApiError> {
+    let mut transaction = hub.store().begin().await?;
+    let encoder = existing(&mut transaction, encoder).await?;
+    let credential = match target {
+        Target::Credential(id) => acs_credentials::get(&mut transaction, id)
+            .await?
+            .filter(|credential| credential.deleted_at.is_none())
+            .ok_or_else(|| ApiError::no::<AcsCredential>(id))?,
+        Target::AccessMethod(id) => {
+            let behind = access_methods::credential_of(&mut transaction, id).await?;
+            let behind = behind.ok_or_else(|| ApiError::no::<AccessMethod>(id))?;
+            let credential = acs_credentials::get(&mut transaction, behind).await?;
+            credential.ok_or_else(|| ApiError::no::<AccessMethod>(id))?
+        }
+    };
+    let doors = acs_credentials::doors(&mut transaction, credential.acs_credential_id).await?;
+    let work = JobWork::Encode(encode_work(&credential, doors)?);
+    begin(hub, transaction, &encoder, Some(&credential), work).await
+}
+
+/// Starts reading a card.
+pub(super) async fn scan(hub: &Hub, encoder: AcsEncoderId) -> Result<ActionAttempt, ApiError> {
+    let mut transaction = hub.store().begin().await?;
+    let encoder = existing(&mut transaction, encoder).await?;
+    begin(hub, transaction, &encoder, None, JobWork::Scan).await
+}
+
+async fn existing(connection: &mut Connection, id: AcsEncoderId) -> Result<Encoder, ApiError> {
+    acs_encoders::get(connection, id).await?.ok_or_else(|| ApiError::no::<AcsEncoder>(id))
+}
+
+fn encode_work(credential: &Credential, doors: Vec<u16>) -> Result<EncodeWork, StoreError> {
+    let seconds = |time: Time| {
+        time.card_seconds()
+            .ok_or_else(|| StoreError::Value { expected: "a time that a card can carry", value: time.to_string() })
+    };
+    let on_card = credential.issue.as_ref().map(|issue| issue.card_number.clone());
+    Ok(EncodeWork {
+        acs_credential_id: credential.acs_credential_id.0,
+        property_id: None,
+        starts_at: seconds(credential.times.starts_at)?,
+        ends_at: credential.times.ends_at.map(seconds).transpose()?.unwrap_or(u32::MAX),
+        doors,
+        flags: CredentialFlags::default(),
+        card_number: credential.in_doubt_card_number.clone().or(on_card),
+    })
+}
+
+/// Makes an attempt with its job; settled at once if it cannot succeed.
+async fn begin(
+    hub: &Hub,
+    mut transaction: Transaction,
+    encoder: &Encoder,
+    credential: Option<&Credential>,
+    work: JobWork,
+) -> Result<ActionAttempt, ApiError> {
+    let now = now();
+    let whole = hub.card_wait() + hub.patience().work;
+    let id = ActionAttemptId::random();
+    let span = tracing::info_span!("attempt", action_attempt_id = %id);
+    let mut attempt = NewAttempt {
+        action_attempt_id: id,
+        action_type: match work {
+            JobWork::Encode(_) => ActionType::EncodeCredential,
+            JobWork::Scan => ActionType::ScanCredential,
+        },
+        acs_encoder_id: encoder.acs_encoder_id,
+        acs_credential_id: credential.map(|credential| credential.acs_credential_id),
+        created_at: now,
+        deadline_at: Time::from_ms(now.ms().saturating_add(i64::try_from(whole.as_millis()).unwrap_or(i64::MAX))),
+        error: None,
+    };
+    async {
+        let hopeless = match credential {
+            Some(credential) if credential.deleted_at.is_some() => Some(FaultKind::CredentialDeleted.into()),
+            Some(_) | None => hub.live().fault(encoder),
+        };
+        let hopeless = match hopeless {
+            Some(fault) => Some(fault),
+            None if action_attempts::create(&mut transaction, &attempt).await? => None,
+            None => Some(busy(&mut transaction, &attempt).await?.into()),
+        };
+        if let Some(fault) = hopeless {
+            attempt.error = Some(error_of(attempt.action_type.work(), &fault));
+            action_attempts::create(&mut transaction, &attempt).await?;
+            transaction.commit().await?;
+            log_fault(encoder.acs_encoder_id, &fault);
+        } else {
+            jobs::create(&mut transaction, id, encoder.acs_encoder_id, &work, hub.card_wait(), now).await?;
+            transaction.commit().await?;
+            hub.deadlines().begin(id, whole);
+            hub.jobs().notify_waiters();
+            tracing::info!(acs_encoder_id = %encoder.acs_encoder_id, action_type = ?attempt.action_type, "pending");
+            // The encoder may have been unplugged between the look at it and the commit.
+            settle_unstarted(hub, encoder.acs_encoder_id).await?;
+        }
+        let mut connection = hub.store().read().await?;
+        let made = action_attempts::get(&mut connection, id).await?;
+        made.map(|attempt| attempt.object).ok_or_else(|| ApiError::no::<ActionAttempt>(id))
+    }
+    .instrument(span)
+    .await
+}
+
+/// Who was first.
+async fn busy(connection: &mut Connection, attempt: &NewAttempt) -> Result<FaultKind, StoreError> {
+    let same_credential = match attempt.acs_credential_id {
+        Some(credential) => action_attempts::open_for(connection, credential).await?.is_some(),
+        None => false,
+    };
+    Ok(if same_credential { FaultKind::CredentialBusy } else { FaultKind::EncoderBusy })
+}
+
+/// Ends the open attempt on an encoder if it was not started and the encoder cannot do it any more.
+pub(super) async fn settle_unstarted(hub: &Hub, id: AcsEncoderId) -> Result<(), StoreError> {
+    let mut connection = hub.store().read().await?;
+    let Some(encoder) = acs_encoders::get(&mut connection, id).await? else { return Ok(()) };
+    let Some(fault) = hub.live().fault(&encoder) else { return Ok(()) };
+    if let Some(attempt) = action_attempts::open_on(&mut connection, id).await?
+        && attempt.started_at.is_none()
+    {
+        drop(connection);
+        give_up(hub, &attempt, &fault).await?;
+    }
+    Ok(())
+}
+
+/// Ends the open encode of a credential that was deleted, if it was not started.
+pub(super) async fn credential_deleted(hub: &Hub, id: AcsCredentialId) -> Result<(), StoreError> {
+    let mut connection = hub.store().read().await?;
+    if let Some(attempt) = action_attempts::open_for(&mut connection, id).await?
+        && attempt.started_at.is_none()
+    {
+        drop(connection);
+        give_up(hub, &attempt, &FaultKind::CredentialDeleted.into()).await?;
+    }
+    Ok(())
+}
+
+/// Ends an attempt with a fault, unless it has ended or was started since it was looked at.
+async fn give_up(hub: &Hub, seen: &Attempt, fault: &Fault) -> Result<(), StoreError> {
+    let id = seen.object.action_attempt_id;
+    let mut transaction = hub.store().begin().await?;
+    let Some(attempt) = action_attempts::get(&mut transaction, id).await? else { return Ok(()) };
+    if !attempt.is_open() || attempt.started_at != seen.started_at {
+        return Ok(());
+    }
+    settle_with(&mut transaction, &attempt, fault).await?;
+    transaction.commit().await
+}
+
+async fn settle_with(connection: &mut Connection, attempt: &Attempt, fault: &Fault) -> Result<bool, StoreError> {
+    let error = error_of(attempt.object.action_type.work(), fault);
+    let id = attempt.object.action_attempt_id;
+    let settled = action_attempts::settle(connection, id, &Settlement::Error(error), now()).await?;
+    if settled {
+        tracing::info_span!("attempt", action_attempt_id = %id).in_scope(|| log_fault(attempt.acs_encoder_id, fault));
+    }
+    Ok(settled)
+}
+
+/// The next job for a daemon, if there is one now.
+pub(super) async fn next(
+    hub: &Hub,
+    bridge: BridgeId,
+    in_hand: &[ActionAttemptId],
+    since: Time,
+) -> Result<Option<Job>, StoreError> {
+    let asking =
+        Asking { bridge_id: bridge, in_hand: in_hand.to_vec(), since, now: now(), lease: hub.patience().lease };
+    let mut connection = hub.store().read().await?;
+    let on_offer = jobs::on_offer(&mut connection, &asking).await?;
+    drop(connection);
+    for id in on_offer {
+        let mut transaction = hub.store().begin().await?;
+        if let Some(job) = jobs::offer(&mut transaction, id, &asking).await? {
+            transaction.commit().await?;
+            tracing::info!(action_attempt_id = %id, fence = job.fence, "offered");
+            return Ok(Some(job));
+        }
+    }
+    Ok(None)
+}
+
+/// Gives a daemon leave to start a job, or not.
+pub(super) async fn start(hub: &Hub, request: &StartRequest) -> Result<StartResponse, StoreError> {
+    let id = ActionAttemptId(request.action_attempt_id);
+    let refused = |reason: &str| {
+        tracing::info!(action_attempt_id = %id, reason, "start refused");
+        Ok(StartResponse::Refused { reason: reason.to_owned() })
+    };
+    let mut transaction = hub.store().begin().await?;
+    let attempt = action_attempts::get(&mut transaction, id).await?;
+    let job = jobs::get(&mut transaction, id).await?;
+    let (Some(attempt), Some(job)) = (attempt, job) else { return refused("the hub does not know the job") };
+    if !attempt.is_open() {
+        return refused("the attempt has ended");
+    }
+    if job.job.fence != request.fence {
+        return refused("the job was offered again since");
+    }
+    if job.bridge_id != Some(BridgeId(request.bridge_id)) {
+        return refused("the encoder belongs to another daemon");
+    }
+    if attempt.started_at.is_none()
+        && let Some(fault) = too_late(hub, &mut transaction, &attempt).await?
+    {
+        settle_with(&mut transaction, &attempt, &fault).await?;
+        transaction.commit().await?;
+        return refused(&fault.message);
+    }
+    let remaining = hub.deadlines().of(&attempt).deadline.remaining();
+    if remaining.is_zero() {
+        return refused("the attempt's time is over");
+    }
+    action_attempts::start(&mut transaction, id, now()).await?;
+    jobs::start(&mut transaction, id, now()).await?;
+    transaction.commit().await?;
+    let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(action_attempt_id = %id, fence = request.fence, remaining_ms, "started");
+    Ok(StartResponse::Go { remaining_ms })
+}
+
+/// Why a job that was not started must not be started any more.
+async fn too_late(hub: &Hub, connection: &mut Connection, attempt: &Attempt) -> Result<Option<Fault>, StoreError> {
+    if let Some(id) = attempt.acs_credential_id {
+        let credential = acs_credentials::get(connection, id).await?;
+        if credential.is_none_or(|credential| credential.deleted_at.is_some()) {
+            return Ok(Some(FaultKind::CredentialDeleted.into()));
+        }
+    }
+    let expired = hub.deadlines().of(attempt).deadline.has_passed();
+    Ok(expired.then(|| FaultKind::Expired.into()))
+}
+
+/// Takes the end of a job. The first result for an offer counts; sent again, it gets the same answer.
+pub(super) async fn finish(hub: &Hub, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
+    let id = ActionAttemptId(request.action_attempt_id);
+    let now = now();
+    let mut transaction = hub.store().begin().await?;
+    let attempt = action_attempts::get(&mut transaction, id).await?;
+    let job = jobs::get(&mut transaction, id).await?;
+    let (Some(attempt), Some(job)) = (attempt, job) else {
+        // Acknowledged, or the daemon would send it for ever: this database is older than the job.
+        tracing::warn!(action_attempt_id = %id, "a result for a job that the hub does not know");
+        return Ok(ResultResponse { settled: false });
+    };
+    if let Some(earlier) = jobs::result(&mut transaction, id, request.fence).await? {
+        return Ok(ResultResponse { settled: earlier.settled });
+    }
+    if request.fence < 1 || request.fence > job.job.fence {
+        return Err(Invalid::parameter("fence", "No such offer was made").into());
+    }
+    let current = request.fence == job.job.fence && job.bridge_id == Some(BridgeId(request.bridge_id));
+    let in_time = current && attempt.is_open();
+    let settlement = match (&job.job.work, &request.outcome) {
+        (JobWork::Encode(work), Outcome::Encoded(encoded)) => {
+            credentials::encoded(&mut transaction, work, encoded, now).await?;
+            let credential = acs_credentials::get(&mut transaction, AcsCredentialId(work.acs_credential_id)).await?;
+            Settlement::Success(json(&credential.as_ref().map(credentials::object))?)
+        }
+        (JobWork::Scan, Outcome::Scanned(scanned)) => {
+            // A late scan says what lay on the encoder then; it settles nothing.
+            if in_time {
+                credentials::seen(&mut transaction, scanned, now).await?;
+            }
+            Settlement::Success(json(&credentials::scan_result(&mut transaction, scanned).await?)?)
+        }
+        (JobWork::Encode(work), Outcome::Failed(failed)) => {
+            credentials::in_doubt(&mut transaction, work, failed).await?;
+            Settlement::Error(error_of(Work::Encode, &failed.fault))
+        }
+        (JobWork::Scan, Outcome::Failed(failed)) => Settlement::Error(error_of(Work::Scan, &failed.fault)),
+        (JobWork::Encode(_), Outcome::Scanned(_)) | (JobWork::Scan, Outcome::Encoded(_)) => {
+            return Err(Invalid::parameter("outcome", "The job asked for something else").into());
+        }
+    };
+    let settled = in_time && action_attempts::settle(&mut transaction, id, &settlement, now).await?;
+    jobs::set_result(&mut transaction, id, request.fence, &request.outcome, settled, now).await?;
+    transaction.commit().await?;
+    tracing::info_span!("attempt", action_attempt_id = %id).in_scope(|| match &request.outcome {
+        Outcome::Failed(failed) => log_fault(attempt.acs_encoder_id, &failed.fault),
+        Outcome::Encoded(_) | Outcome::Scanned(_) => tracing::info!(fence = request.fence, settled, "finished"),
+    });
+    Ok(ResultResponse { settled })
+}
+
+/// Takes up the attempts that were open when the hub was stopped.
+pub(super) async fn resume(hub: &Hub) -> Result<(), StoreError> {
+    let mut connection = hub.store().read().await?;
+    for attempt in action_attempts::open(&mut connection).await? {
+        hub.deadlines().of(&attempt);
+    }
+    Ok(())
+}
+
+/// Ends attempts that nobody will finish, until the hub stops.
+pub(super) async fn sweep(hub: Hub) {
+    // A daemon that was connected before the hub was restarted has a moment to come back.
+    let came_back = clock::Deadline::after(hub.patience().bridge);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = hub.stop().cancelled() => return,
+        }
+        let known = hub.deadlines().known();
+        if known.is_empty() {
+            continue;
+        }
+        if let Err(error) = sweep_once(&hub, &known, came_back.has_passed()).await {
+            tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "could not look after attempts");
+        }
+    }
+}
+
+async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: bool) -> Result<(), StoreError> {
+    let mut connection = hub.store().read().await?;
+    let open = action_attempts::open(&mut connection).await?;
+    let is_open = |id: &ActionAttemptId| open.iter().any(|attempt| attempt.object.action_attempt_id == *id);
+    let ended: Vec<_> = known.iter().copied().filter(|id| !is_open(id)).collect();
+    hub.deadlines().forget(&ended);
+    let mut overdue = Vec::new();
+    for attempt in open {
+        let encoder = acs_encoders::get(&mut connection, attempt.acs_encoder_id).await?;
+        let bridge = encoder.and_then(|encoder| encoder.bridge_id);
+        let connected = bridge.is_some_and(|bridge| hub.live().is_connected(bridge));
+        let due = hub.deadlines().of(&attempt);
+        let kind = if connected { FaultKind::Expired } else { FaultKind::BridgeDisconnected };
+        let over = match attempt.started_at {
+            None => due.deadline.has_passed() || (!connected && bridges_are_known),
+            Some(_) => due.given_up.has_passed(),
+        };
+        if over {
+            overdue.push((attempt, kind));
+        }
+    }
+    drop(connection);
+    for (attempt, kind) in overdue {
+        give_up(hub, &attempt, &kind.into()).await?;
+    }
+    Ok(())
+}
+
+fn error_of(work: Work, fault: &Fault) -> AttemptError {
+    AttemptError { kind: fault.kind.error_type(work), message: fault.message.clone() }
+}
+
+fn log_fault(encoder: AcsEncoderId, fault: &Fault) {
+    match fault.kind.loudness() {
+        Loudness::Info => tracing::info!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed"),
+        Loudness::Warn => tracing::warn!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed"),
+        Loudness::Error => {
+            tracing::error!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed");
+        }
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(value)
+        .map_err(|error| StoreError::Value { expected: "something with a JSON form", value: error.to_string() })
+}
+
+fn now() -> Time {
+    Time::from_ms(clock::wall_ms())
+}

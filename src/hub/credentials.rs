@@ -1,0 +1,257 @@
+//! What the hub holds to be true of credentials and cards.
+//!
+//! The truth about a card comes from a daemon: from an encode, also one whose attempt has ended long since, and from a
+//! scan. What somebody wants of a credential and what is on its card are kept apart; where they differ the credential
+//! says `needs_to_be_reissued`.
+
+use crate::api::acs_credentials::{AcsCredential, NEEDS_TO_BE_REISSUED, WAITING_TO_BE_ISSUED};
+use crate::api::action_attempts::{CredentialOnEncoder, ScanResult, ScanWarning, ScanWarningCode};
+use crate::api::bridge::{EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
+use crate::api::events::{CredentialEvent, Happening, MethodEvent};
+use crate::api::id::AcsCredentialId;
+use crate::api::time::Time;
+use crate::api::{AccessMode, Nothing, Warning};
+use crate::store::hub::acs_credentials::{self, Credential, Issue, Times};
+use crate::store::hub::events;
+use crate::store::{Connection, StoreError};
+
+/// A credential as the API shows it.
+pub(super) fn object(credential: &Credential) -> AcsCredential {
+    let warning = match &credential.issue {
+        None => Some(Warning {
+            warning_code: WAITING_TO_BE_ISSUED.to_owned(),
+            message: "The credential is not on a card yet. Encode it.".to_owned(),
+            created_at: credential.created_at,
+        }),
+        Some(issue) if issue.times != credential.times => Some(Warning {
+            warning_code: NEEDS_TO_BE_REISSUED.to_owned(),
+            message: "The card holds other times than the credential. Encode it again on the same card.".to_owned(),
+            created_at: credential.times_changed_at,
+        }),
+        Some(_) => None,
+    };
+    AcsCredential {
+        acs_credential_id: credential.acs_credential_id,
+        acs_system_id: credential.system.acs_system_id,
+        connected_account_id: credential.system.connected_account_id,
+        workspace_id: credential.system.workspace_id,
+        acs_user_id: credential.acs_user_id,
+        user_identity_id: credential.user_identity_id,
+        display_name: credential.display_name.clone(),
+        access_method: AccessMode::Card,
+        created_at: credential.created_at,
+        is_managed: true,
+        code: None,
+        card_number: credential.issue.as_ref().map(|issue| issue.card_number.clone()),
+        is_issued: credential.issue.is_some(),
+        issued_at: credential.issue.as_ref().map(|issue| issue.at),
+        starts_at: credential.times.starts_at,
+        ends_at: credential.times.ends_at,
+        is_one_time_use: false,
+        is_multi_phone_sync_credential: false,
+        is_latest_desired_state_synced_with_provider: None,
+        latest_desired_state_synced_with_provider_at: None,
+        errors: Nothing::default(),
+        warnings: warning.into_iter().collect(),
+    }
+}
+
+/// The times that a card carries.
+fn card_times(starts_at: u32, ends_at: u32) -> Times {
+    Times {
+        starts_at: Time::from_card_seconds(starts_at),
+        ends_at: (ends_at != u32::MAX).then(|| Time::from_card_seconds(ends_at)),
+    }
+}
+
+/// Takes over that a credential is on a card. An older word than what is known changes nothing.
+pub(super) async fn encoded(
+    connection: &mut Connection,
+    work: &EncodeWork,
+    encoded: &Encoded,
+    now: Time,
+) -> Result<(), StoreError> {
+    let id = AcsCredentialId(work.acs_credential_id);
+    if let Some(credential) = acs_credentials::get(&mut *connection, id).await? {
+        let issue = Issue {
+            card_number: encoded.card_number.clone(),
+            at: Time::from_card_seconds(encoded.issued_at),
+            times: card_times(work.starts_at, work.ends_at),
+        };
+        if credential.issue.as_ref().is_none_or(|known| known.at <= issue.at) {
+            issued(&mut *connection, &credential, &issue, now).await?;
+        }
+    }
+    if let Some(overwritten) = encoded.overwritten.map(AcsCredentialId).filter(|other| *other != id) {
+        invalidated(connection, overwritten, &encoded.card_number, now).await?;
+    }
+    Ok(())
+}
+
+/// Takes over that a job failed and the card may hold the credential all the same.
+pub(super) async fn in_doubt(
+    connection: &mut Connection,
+    work: &EncodeWork,
+    failed: &Failed,
+) -> Result<(), StoreError> {
+    match &failed.card_number {
+        Some(card_number) if failed.in_doubt => {
+            let id = AcsCredentialId(work.acs_credential_id);
+            acs_credentials::set_in_doubt(connection, id, Some(card_number)).await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn issued(
+    connection: &mut Connection,
+    credential: &Credential,
+    issue: &Issue,
+    now: Time,
+) -> Result<(), StoreError> {
+    acs_credentials::set_issue(&mut *connection, credential.acs_credential_id, Some(issue)).await?;
+    tracing::info!(acs_credential_id = %credential.acs_credential_id, card = shortened(&issue.card_number), "issued");
+    tracing::debug!(acs_credential_id = %credential.acs_credential_id, card_number = issue.card_number, "issued");
+    if credential.deleted_at.is_some() {
+        return Ok(());
+    }
+    let again = credential.issue.is_some();
+    let event = event(credential);
+    let happening = if again { Happening::AcsCredentialReissued(event) } else { Happening::AcsCredentialIssued(event) };
+    let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
+    events::record(&mut *connection, workspace, happening, person, now).await?;
+    if let Some(method) = &credential.access_method {
+        let event = MethodEvent {
+            access_method_id: method.access_method_id,
+            access_grant_ids: vec![method.access_grant_id],
+            access_grant_keys: method.access_grant_key.clone().into_iter().collect(),
+        };
+        let happening =
+            if again { Happening::AccessMethodReissued(event) } else { Happening::AccessMethodIssued(event) };
+        events::record(connection, workspace, happening, person, now).await?;
+    }
+    Ok(())
+}
+
+/// Takes over that a card no longer carries a credential. One that is known to be on another card stays there.
+async fn invalidated(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    card_number: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    let Some(credential) = acs_credentials::get(&mut *connection, id).await? else { return Ok(()) };
+    let was_here = credential.issue.as_ref().is_some_and(|issue| issue.card_number == card_number);
+    if was_here {
+        acs_credentials::set_issue(&mut *connection, id, None).await?;
+    } else if credential.in_doubt_card_number.as_deref() == Some(card_number) {
+        acs_credentials::set_in_doubt(&mut *connection, id, None).await?;
+    }
+    if was_here && credential.deleted_at.is_none() {
+        let happening = Happening::AcsCredentialInvalidated(event(&credential));
+        let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
+        events::record(connection, workspace, happening, person, now).await?;
+    }
+    Ok(())
+}
+
+/// The event part that names a credential.
+pub(super) fn event(credential: &Credential) -> CredentialEvent {
+    CredentialEvent { system: credential.system.event(), acs_credential_id: credential.acs_credential_id }
+}
+
+/// Settles what was in doubt about a card that was scanned: the credential that is on it is issued, any other that was
+/// thought to be perhaps on it is not.
+pub(super) async fn seen(connection: &mut Connection, scanned: &Scanned, now: Time) -> Result<(), StoreError> {
+    for credential in acs_credentials::in_doubt_on(&mut *connection, &scanned.card_number).await? {
+        let id = credential.acs_credential_id;
+        match &scanned.credential {
+            Some(on_card) if AcsCredentialId(on_card.acs_credential_id) == id => {
+                let issue = Issue {
+                    card_number: scanned.card_number.clone(),
+                    at: Time::from_card_seconds(on_card.issued_at),
+                    times: card_times(on_card.starts_at, on_card.ends_at),
+                };
+                // The card still holds what it held before the torn write: no new issue.
+                if credential.issue.as_ref() == Some(&issue) {
+                    acs_credentials::set_in_doubt(&mut *connection, id, None).await?;
+                } else {
+                    issued(&mut *connection, &credential, &issue, now).await?;
+                }
+            }
+            Some(_) | None => acs_credentials::set_in_doubt(&mut *connection, id, None).await?,
+        }
+    }
+    Ok(())
+}
+
+/// What a scan says: what the card holds, what the hub holds, and how they differ.
+pub(super) async fn scan_result(connection: &mut Connection, scanned: &Scanned) -> Result<ScanResult, StoreError> {
+    let Some(on_card) = &scanned.credential else {
+        return Ok(ScanResult { acs_credential_on_encoder: None, acs_credential_on_seam: None, warnings: Vec::new() });
+    };
+    let id = AcsCredentialId(on_card.acs_credential_id);
+    let known = acs_credentials::get(&mut *connection, id).await?;
+    let times = card_times(on_card.starts_at, on_card.ends_at);
+    let on_encoder = CredentialOnEncoder {
+        created_at: Some(
+            known.as_ref().map_or(Time::from_card_seconds(on_card.issued_at), |credential| credential.created_at),
+        ),
+        is_issued: Some(true),
+        starts_at: Some(times.starts_at),
+        ends_at: times.ends_at,
+        card_number: Some(scanned.card_number.clone()),
+    };
+    let current = known.filter(|credential| credential.deleted_at.is_none());
+    let warning = match &current {
+        None => Some(ScanWarning {
+            warning_code: ScanWarningCode::AcsCredentialOnSeamNotFound,
+            warning_message: "The credential on the card is not known, or was deleted.".to_owned(),
+        }),
+        Some(credential) => {
+            let doors = acs_credentials::doors(connection, id).await?;
+            let differing = differences(credential, &doors, on_card, &scanned.card_number);
+            (!differing.is_empty()).then(|| ScanWarning {
+                warning_code: ScanWarningCode::AcsCredentialOnEncoderOutOfSync,
+                warning_message: format!(
+                    "The following properties are out of sync between acs_credential_on_encoder and \
+                     acs_credential_on_seam: {}",
+                    differing.join(", ")
+                ),
+            })
+        }
+    };
+    Ok(ScanResult {
+        acs_credential_on_encoder: Some(on_encoder),
+        acs_credential_on_seam: current.as_ref().map(object),
+        warnings: warning.into_iter().collect(),
+    })
+}
+
+/// The properties in which a card and its credential differ.
+fn differences(
+    credential: &Credential,
+    doors: &[u16],
+    on_card: &ScannedCredential,
+    card_number: &str,
+) -> Vec<&'static str> {
+    let times = card_times(on_card.starts_at, on_card.ends_at);
+    let mut doors_on_card = on_card.doors.clone();
+    doors_on_card.sort_unstable();
+    doors_on_card.dedup();
+    let known_card = credential.issue.as_ref().map(|issue| issue.card_number.as_str());
+    [
+        ("starts_at", times.starts_at != credential.times.starts_at),
+        ("ends_at", times.ends_at != credential.times.ends_at),
+        ("doors", doors_on_card != doors),
+        ("card_number", known_card != Some(card_number)),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+/// A card's UID as it may stand in a log: it identifies a guest's card.
+fn shortened(card_number: &str) -> String {
+    format!("{}…", card_number.chars().take(4).collect::<String>())
+}

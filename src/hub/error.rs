@@ -1,0 +1,175 @@
+//! What a request that failed is answered with.
+
+use crate::api::envelope::{Failure, FailureDetail, Object};
+use crate::store::StoreError;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use std::error::Error;
+use std::fmt::Display;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// No key, or a wrong one.
+    Unauthorized,
+    /// A parameter is missing or malformed.
+    InvalidInput(Invalid),
+    /// There is no such object.
+    NotFound { object: &'static str, data: Value },
+    /// There is no such path.
+    NoRoute,
+    /// The path exists, but not with this method.
+    MethodNotAllowed,
+    /// The body is too long.
+    TooLarge { limit_bytes: usize },
+    /// The body did not arrive in time.
+    TooSlow,
+    /// The database failed.
+    Store(StoreError),
+}
+
+/// What is wrong with the parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Invalid {
+    /// Where: the parameter, and inside it; empty for the whole.
+    pub(super) path: Vec<String>,
+    /// What, in the words of zod, which the API's own server uses.
+    pub(super) message: String,
+}
+
+impl Invalid {
+    /// Something wrong with the parameters as a whole.
+    pub(super) fn whole(message: impl Into<String>) -> Self {
+        Self { path: Vec::new(), message: message.into() }
+    }
+
+    /// Something wrong with one parameter.
+    pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
+        Self { path: vec![name.to_owned()], message: message.into() }
+    }
+
+    /// zod's tree: `{"_errors": [], "acs_encoder_id": {"_errors": ["Required"]}}`.
+    fn tree(&self) -> Value {
+        let leaf = json!({ "_errors": [self.message] });
+        self.path.iter().rev().fold(leaf, |inner, name| {
+            let mut node = Map::new();
+            node.insert("_errors".to_owned(), json!([]));
+            node.insert(name.clone(), inner);
+            Value::Object(node)
+        })
+    }
+
+    fn sentence(&self) -> String {
+        if self.path.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{} for \"{}\"", self.message, self.path.join("."))
+        }
+    }
+}
+
+impl ApiError {
+    /// There is no object of this type with this id.
+    pub(super) fn no<T: Object>(id: impl Display) -> Self {
+        let key = format!("{}_id", T::ONE);
+        Self::NotFound { object: T::ONE, data: json!({ key: id.to_string() }) }
+    }
+
+    /// There is no object of this type with this key.
+    pub(super) fn no_such<T: Object>(data: Value) -> Self {
+        Self::NotFound { object: T::ONE, data }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::InvalidInput(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound { .. } | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> FailureDetail {
+        let plain = |kind: &str, message: String| FailureDetail {
+            kind: kind.to_owned(),
+            message,
+            data: None,
+            validation_errors: None,
+        };
+        match self {
+            Self::Unauthorized => plain(
+                "unauthorized",
+                "The key is missing or wrong. Send it as `Authorization: Bearer <key>`.".to_owned(),
+            ),
+            Self::InvalidInput(invalid) => {
+                FailureDetail { validation_errors: Some(invalid.tree()), ..plain("invalid_input", invalid.sentence()) }
+            }
+            Self::NotFound { object, data } => FailureDetail {
+                data: Some(data.clone()),
+                ..plain(&format!("{object}_not_found"), format!("There is no such {object}."))
+            },
+            Self::NoRoute => plain("not_found", "There is no such path.".to_owned()),
+            Self::MethodNotAllowed => {
+                plain("method_not_allowed", "The path does not take this method; see the header `allow`.".to_owned())
+            }
+            Self::TooLarge { limit_bytes } => {
+                plain("payload_too_large", format!("The body is longer than {limit_bytes} bytes."))
+            }
+            Self::TooSlow => plain("request_timeout", "The body did not arrive in time.".to_owned()),
+            Self::Store(_) => plain(
+                "internal_error",
+                "The hub could not read or write its database; its log says why. Try again.".to_owned(),
+            ),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::InvalidInput(invalid)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Self::Store(error) = &self {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(error = %error, cause, "request failed");
+        }
+        (self.status(), Json(Failure { error: self.detail(), ok: false })).into_response()
+    }
+}
+
+/// The answer to a request whose handler panicked.
+pub(super) fn panicked() -> Response {
+    let error = FailureDetail {
+        kind: "internal_error".to_owned(),
+        message: "The hub failed at this request; its log says why.".to_owned(),
+        data: None,
+        validation_errors: None,
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(Failure { error, ok: false })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validation_errors_have_the_shape_of_zod() {
+        let nested = Invalid { path: vec!["a".to_owned(), "0".to_owned()], message: "Required".to_owned() };
+        assert_eq!(nested.tree(), json!({ "_errors": [], "a": { "_errors": [], "0": { "_errors": ["Required"] } } }));
+        assert_eq!(Invalid::whole("one of them").tree(), json!({ "_errors": ["one of them"] }));
+    }
+}

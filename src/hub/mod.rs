@@ -1,0 +1,258 @@
+//! The hub: the Seam API on a database, for desks' daemons to work for.
+//!
+//! It works on a machine without a reader and knows nothing of devices: a daemon, this program's own or another desk's,
+//! asks for work at `/bridge/v1/…`.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `attempts` | the life of an encode or scan, from the request to its settlement |
+//! | `deadlines` | how long attempts still have, on the monotonic clock |
+//! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `live` | which daemons ask for work, and how their encoders are |
+//! | `property` | puts the configured property into the database |
+//! | `routes` | one file a resource, all routes in one table |
+//! | `request`, `auth`, `error` | parameters, keys, failures |
+//! | `server` | connections, their time-outs, and shutting down |
+
+mod attempts;
+mod auth;
+mod credentials;
+mod deadlines;
+mod error;
+mod live;
+mod property;
+mod request;
+mod routes;
+mod server;
+
+use self::deadlines::Deadlines;
+use self::live::Live;
+use crate::store::hub::SCHEMA;
+use crate::store::hub::acs_systems::SystemIds;
+use crate::store::{Database, StoreError};
+use secrecy::SecretString;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What a hub needs to know to serve.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Its database, `sqlite:///path/to/hub.db`.
+    pub database: String,
+    /// How long an attempt waits for a card.
+    pub card_wait: Duration,
+    /// What callers of the Seam API send; starts with `seam_`.
+    pub api_key: SecretString,
+    /// What daemons send.
+    pub bridge_token: SecretString,
+    /// What it serves as its access system; `None` leaves what the database has.
+    pub property: Option<PropertySettings>,
+}
+
+/// A property: what the hub serves as its access system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertySettings {
+    /// Its name.
+    pub name: String,
+    /// Its IANA time zone.
+    pub time_zone: Option<String>,
+    /// Its doors.
+    pub entrances: Vec<EntranceSettings>,
+}
+
+/// A door of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntranceSettings {
+    /// Its name.
+    pub name: String,
+    /// Its number, as cards and locks know it.
+    pub door: u16,
+}
+
+/// How patient a hub is. The defaults are what the documentation says; tests shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// An attempt's deadline is `card_wait` and this: time to find the job, and to write and verify a card.
+    pub work: Duration,
+    /// A started attempt is given up only so long after its deadline: one write and verify that began in time.
+    pub finish: Duration,
+    /// A daemon counts as connected so long after it last asked.
+    pub bridge: Duration,
+    /// An offered job that was not started goes to another poll of the same daemon after this.
+    pub lease: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            work: Duration::from_secs(5),
+            finish: Duration::from_secs(10),
+            bridge: Duration::from_secs(10),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a hub cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Another program has the port.
+    #[error(
+        "{address} is in use by another program, perhaps another encoderd; stop that program or set another \
+         `listen` under [hub]"
+    )]
+    PortInUse {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on for another reason.
+    #[error("cannot listen on {address}; set another `listen` under [hub]")]
+    Listen {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("the hub cannot use its database")]
+    Store(#[from] StoreError),
+}
+
+/// A hub that serves.
+#[derive(Debug)]
+pub struct RunningHub {
+    /// Where it listens.
+    pub address: SocketAddr,
+    join: JoinHandle<()>,
+}
+
+impl RunningHub {
+    /// Waits until the hub has stopped, which it does when its token is cancelled.
+    pub async fn stopped(self) {
+        if let Err(error) = self.join.await {
+            tracing::error!(error = %error, "the hub ended badly");
+        }
+    }
+}
+
+/// Starts a hub, which serves until the token is cancelled.
+///
+/// It listens before it opens the database, so that of two programs on one port the second changes nothing. When it
+/// returns, the hub answers.
+pub async fn serve(settings: Settings, stop: CancellationToken) -> Result<RunningHub, HubError> {
+    serve_with(settings, Patience::default(), stop).await
+}
+
+/// Starts a hub with another patience.
+pub async fn serve_with(
+    settings: Settings,
+    patience: Patience,
+    stop: CancellationToken,
+) -> Result<RunningHub, HubError> {
+    let address = settings.listen;
+    let unusable = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            HubError::PortInUse { address }
+        } else {
+            HubError::Listen { address, source }
+        }
+    };
+    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let store = Database::open(&settings.database, SCHEMA).await?;
+    let system = property::put(&store, settings.property.as_ref()).await?;
+    let hub = Hub(Arc::new(Inner {
+        store,
+        system,
+        live: Live::new(patience.bridge),
+        deadlines: Deadlines::new(patience.finish),
+        jobs: Notify::new(),
+        stop: stop.clone(),
+        card_wait: settings.card_wait,
+        patience,
+        api_key: settings.api_key,
+        bridge_token: settings.bridge_token,
+    }));
+    attempts::resume(&hub).await?;
+    tracing::info!(%address, database = %hub.store().path().display(), "hub listens");
+    let join = tokio::spawn(async move {
+        let sweeper = tokio::spawn(attempts::sweep(hub.clone()));
+        server::run(listener, routes::table(&hub), stop).await;
+        if let Err(error) = sweeper.await {
+            tracing::error!(error = %error, "the sweeper ended badly");
+        }
+        hub.store().close().await;
+        tracing::info!(%address, "hub stopped");
+    });
+    Ok(RunningHub { address, join })
+}
+
+/// What all requests share.
+#[derive(Clone)]
+struct Hub(Arc<Inner>);
+
+struct Inner {
+    store: Database,
+    system: SystemIds,
+    live: Live,
+    deadlines: Deadlines,
+    /// Rung when there is a new job.
+    jobs: Notify,
+    stop: CancellationToken,
+    card_wait: Duration,
+    patience: Patience,
+    api_key: SecretString,
+    bridge_token: SecretString,
+}
+
+impl Hub {
+    fn store(&self) -> &Database {
+        &self.0.store
+    }
+
+    /// The access system that this hub serves.
+    fn system(&self) -> SystemIds {
+        self.0.system
+    }
+
+    fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
+    }
+
+    fn jobs(&self) -> &Notify {
+        &self.0.jobs
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    fn card_wait(&self) -> Duration {
+        self.0.card_wait
+    }
+
+    fn patience(&self) -> Patience {
+        self.0.patience
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.0.api_key
+    }
+
+    fn bridge_token(&self) -> &SecretString {
+        &self.0.bridge_token
+    }
+}

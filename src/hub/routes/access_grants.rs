@@ -1,0 +1,180 @@
+//! `/access_grants/…`
+
+use super::acs_credentials::{CARDS_ONLY, card_of, identity_of, set_times};
+use super::{acs_users, all_known, card_times, now, user_identities};
+use crate::api::AccessMode;
+use crate::api::access_grants::{AccessGrant, Create, Get, List, Update};
+use crate::api::acs_users::AcsUser;
+use crate::api::envelope::{Done, Many, One};
+use crate::api::events::{GrantEvent, GrantTimesEvent, Happening, MethodEvent};
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId};
+use crate::api::time::Time;
+use crate::api::user_identities::{Person, UserIdentity};
+use crate::hub::Hub;
+use crate::hub::error::{ApiError, Invalid};
+use crate::hub::request::{Input, Pages, page};
+use crate::store::Connection;
+use crate::store::hub::access_grants::NewAccessGrant;
+use crate::store::hub::access_methods::NewAccessMethod;
+use crate::store::hub::acs_credentials::NewCredential;
+use crate::store::hub::{access_grants, access_methods, acs_credentials, events};
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+
+pub(super) async fn create(
+    State(hub): State<Hub>,
+    Input(create): Input<Create>,
+) -> Result<Json<One<AccessGrant>>, ApiError> {
+    if create.requested_access_methods.is_empty() {
+        return Err(Invalid::parameter("requested_access_methods", "Must contain at least 1 element(s)").into());
+    }
+    if let Some(index) = create.requested_access_methods.iter().position(|method| method.mode != AccessMode::Card) {
+        let path = vec!["requested_access_methods".to_owned(), index.to_string(), "mode".to_owned()];
+        return Err(Invalid { path, message: CARDS_ONLY.to_owned() }.into());
+    }
+    let now = now();
+    let times = card_times(create.starts_at.unwrap_or(now), create.ends_at)?;
+    let mut entrances = create.acs_entrance_ids.into_values();
+    entrances.extend(create.location.unwrap_or_default().acs_entrance_ids.into_values());
+    let mut transaction = hub.store().begin().await?;
+    let identity = match (create.user_identity_id, create.user_identity) {
+        (Some(id), None) => user_identities::existing(&mut transaction, id).await?,
+        (None, Some(person)) => found_or_made(&hub, &mut transaction, &person).await?,
+        (None, None) => return Err(Invalid::parameter("user_identity_id", "Required, or user_identity").into()),
+        (Some(_), Some(_)) => {
+            return Err(Invalid::whole("Give either user_identity_id or user_identity, not both").into());
+        }
+    };
+    all_known(&mut transaction, hub.system().acs_system_id, &entrances).await?;
+    let user = acs_users::of_identity(&hub, &mut transaction, &identity).await?;
+    let grant = NewAccessGrant {
+        access_grant_id: AccessGrantId::random(),
+        workspace_id: hub.system().workspace_id,
+        user_identity_id: identity.user_identity_id,
+        access_grant_key: create.access_grant_key.map(|key| key.0),
+        reservation_key: create.reservation_key.map(|key| key.0),
+        name: create.name,
+        display_name: format!("Access of {}", identity.display_name),
+        times,
+        entrances,
+    };
+    access_grants::create(&mut transaction, &grant, now).await.map_err(|error| {
+        if error.is_conflict() {
+            Invalid::parameter("access_grant_key", "Belongs to another access grant already").into()
+        } else {
+            ApiError::from(error)
+        }
+    })?;
+    let happening = Happening::AccessGrantCreated(GrantEvent { access_grant_id: grant.access_grant_id });
+    events::record(&mut transaction, grant.workspace_id, happening, Some(grant.user_identity_id), now).await?;
+    for _ in &create.requested_access_methods {
+        add_card(&hub, &mut transaction, &grant, &user, now).await?;
+    }
+    let made = existing(&mut transaction, grant.access_grant_id).await?;
+    transaction.commit().await?;
+    Ok(Json(One(made)))
+}
+
+/// The person with the same key, or a new one.
+async fn found_or_made(hub: &Hub, connection: &mut Connection, person: &Person) -> Result<UserIdentity, ApiError> {
+    if let Some(key) = &person.user_identity_key
+        && let Some(known) = crate::store::hub::user_identities::by_key(&mut *connection, &key.0).await?
+    {
+        return Ok(known);
+    }
+    user_identities::make(hub, connection, person).await
+}
+
+/// Adds an access method with the credential behind it.
+async fn add_card(
+    hub: &Hub,
+    connection: &mut Connection,
+    grant: &NewAccessGrant,
+    user: &AcsUser,
+    now: Time,
+) -> Result<(), ApiError> {
+    let credential = NewCredential {
+        acs_credential_id: AcsCredentialId::random(),
+        acs_system_id: hub.system().acs_system_id,
+        acs_user_id: Some(user.acs_user_id),
+        user_identity_id: identity_of(Some(user)),
+        display_name: card_of(Some(user)),
+        times: grant.times,
+        entrances: grant.entrances.clone(),
+    };
+    acs_credentials::create(&mut *connection, &credential, now).await?;
+    let method = NewAccessMethod {
+        access_method_id: AccessMethodId::random(),
+        access_grant_id: grant.access_grant_id,
+        acs_credential_id: credential.acs_credential_id,
+        display_name: credential.display_name,
+    };
+    access_methods::create(&mut *connection, &method, now).await?;
+    let event = MethodEvent {
+        access_method_id: method.access_method_id,
+        access_grant_ids: vec![grant.access_grant_id],
+        access_grant_keys: grant.access_grant_key.clone().into_iter().collect(),
+    };
+    for happening in [Happening::AccessMethodCreated(event.clone()), Happening::AccessMethodCardEncodingRequired(event)]
+    {
+        events::record(&mut *connection, grant.workspace_id, happening, Some(grant.user_identity_id), now).await?;
+    }
+    Ok(())
+}
+
+async fn existing(connection: &mut Connection, id: AccessGrantId) -> Result<AccessGrant, ApiError> {
+    access_grants::get(connection, id).await?.ok_or_else(|| ApiError::no::<AccessGrant>(id))
+}
+
+/// The grant with this id or with this key.
+async fn named(
+    connection: &mut Connection,
+    id: Option<AccessGrantId>,
+    key: Option<&str>,
+) -> Result<AccessGrant, ApiError> {
+    match (id, key) {
+        (Some(id), _) => existing(connection, id).await,
+        (None, Some(key)) => access_grants::by_key(connection, key)
+            .await?
+            .ok_or_else(|| ApiError::no_such::<AccessGrant>(json!({ "access_grant_key": key }))),
+        (None, None) => Err(Invalid::parameter("access_grant_id", "Required").into()),
+    }
+}
+
+pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<AccessGrant>>, ApiError> {
+    let mut connection = hub.store().read().await?;
+    Ok(Json(One(named(&mut connection, get.access_grant_id, get.access_grant_key.as_deref()).await?)))
+}
+
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    pages: Pages,
+    Input(list): Input<List>,
+) -> Result<Json<Many<AccessGrant>>, ApiError> {
+    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    Ok(pages.answer(access_grants::list(&mut *hub.store().read().await?, &list, page).await?))
+}
+
+pub(super) async fn update(State(hub): State<Hub>, Input(update): Input<Update>) -> Result<Json<Done>, ApiError> {
+    let mut transaction = hub.store().begin().await?;
+    let grant = named(&mut transaction, update.access_grant_id, update.access_grant_key.as_deref()).await?;
+    let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.unwrap_or(grant.ends_at))?;
+    let name = update.name.unwrap_or(grant.name);
+    access_grants::update(&mut transaction, grant.access_grant_id, times, name.as_deref()).await?;
+    if (times.starts_at, times.ends_at) != (grant.starts_at, grant.ends_at) {
+        for credential in acs_credentials::of_grant(&mut transaction, grant.access_grant_id).await? {
+            set_times(&mut transaction, &credential, times).await?;
+        }
+        let happening = Happening::AccessGrantAccessTimesChanged(GrantTimesEvent {
+            access_grant_id: grant.access_grant_id,
+            access_grant_key: grant.access_grant_key,
+            starts_at: times.starts_at,
+            ends_at: times.ends_at,
+        });
+        let person = Some(grant.user_identity_id);
+        events::record(&mut transaction, grant.workspace_id, happening, person, now()).await?;
+    }
+    transaction.commit().await?;
+    Ok(Json(Done::default()))
+}

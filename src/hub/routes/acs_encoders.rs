@@ -1,0 +1,70 @@
+//! `/acs/encoders/…`
+
+use crate::api::ObjectError;
+use crate::api::acs_encoders::{ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential};
+use crate::api::action_attempts::ActionAttempt;
+use crate::api::envelope::{Many, One};
+use crate::hub::Hub;
+use crate::hub::attempts::{self, Target};
+use crate::hub::error::{ApiError, Invalid};
+use crate::hub::request::{Input, Pages, page};
+use crate::store::hub::acs_encoders::{self, Encoder};
+use axum::Json;
+use axum::extract::State;
+
+pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<AcsEncoder>>, ApiError> {
+    let encoder = acs_encoders::get(&mut *hub.store().read().await?, get.acs_encoder_id).await?;
+    encoder.map(|encoder| Json(One(object(encoder)))).ok_or_else(|| ApiError::no::<AcsEncoder>(get.acs_encoder_id))
+}
+
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    pages: Pages,
+    Input(list): Input<List>,
+) -> Result<Json<Many<AcsEncoder>>, ApiError> {
+    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = acs_encoders::list(&mut *hub.store().read().await?, &list, page).await?;
+    Ok(pages.answer(page.map(object)))
+}
+
+pub(super) async fn encode_credential(
+    State(hub): State<Hub>,
+    Input(encode): Input<EncodeCredential>,
+) -> Result<Json<One<ActionAttempt>>, ApiError> {
+    let target = match (encode.acs_credential_id, encode.access_method_id) {
+        (Some(credential), None) => Target::Credential(credential),
+        (None, Some(method)) => Target::AccessMethod(method),
+        (None, None) => return Err(Invalid::parameter("acs_credential_id", "Required, or access_method_id").into()),
+        (Some(_), Some(_)) => {
+            return Err(Invalid::whole("Give either acs_credential_id or access_method_id, not both").into());
+        }
+    };
+    Ok(Json(One(attempts::encode(&hub, encode.acs_encoder_id, target).await?)))
+}
+
+pub(super) async fn scan_credential(
+    State(hub): State<Hub>,
+    Input(scan): Input<ScanCredential>,
+) -> Result<Json<One<ActionAttempt>>, ApiError> {
+    Ok(Json(One(attempts::scan(&hub, scan.acs_encoder_id).await?)))
+}
+
+fn object(encoder: Encoder) -> AcsEncoder {
+    AcsEncoder {
+        acs_encoder_id: encoder.acs_encoder_id,
+        acs_system_id: encoder.system.acs_system_id,
+        connected_account_id: encoder.system.connected_account_id,
+        workspace_id: encoder.system.workspace_id,
+        created_at: encoder.created_at,
+        display_name: encoder.display_name,
+        errors: encoder
+            .removed_at
+            .map(|created_at| ObjectError {
+                error_code: ACS_ENCODER_REMOVED.to_owned(),
+                message: "No device is linked to this encoder any more.".to_owned(),
+                created_at,
+            })
+            .into_iter()
+            .collect(),
+    }
+}

@@ -1,0 +1,30 @@
+//! `/events/…`
+
+use crate::api::envelope::{Many, One};
+use crate::api::events::{Event, Get, List};
+use crate::api::parameters::LIMIT_DEFAULT;
+use crate::hub::Hub;
+use crate::hub::error::{ApiError, Invalid};
+use crate::hub::request::Input;
+use crate::store::hub::events;
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+
+pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<Event>>, ApiError> {
+    if get.event_id.is_none() && get.event_type.is_none() {
+        return Err(Invalid::parameter("event_id", "Required, or event_type").into());
+    }
+    let event = events::get(&mut *hub.store().read().await?, &get).await?;
+    event
+        .map(|event| Json(One(event)))
+        .ok_or_else(|| ApiError::no_such::<Event>(json!({ "event_id": get.event_id, "event_type": get.event_type })))
+}
+
+pub(super) async fn list(State(hub): State<Hub>, Input(list): Input<List>) -> Result<Json<Many<Event>>, ApiError> {
+    if list.between.0.as_ref().is_some_and(|between| between.len() != 2) {
+        return Err(Invalid::parameter("between", "Array must contain exactly 2 element(s)").into());
+    }
+    let items = events::list(&mut *hub.store().read().await?, &list, list.limit.or(LIMIT_DEFAULT)).await?;
+    Ok(Json(Many { items, pagination: None }))
+}

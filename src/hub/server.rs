@@ -1,0 +1,104 @@
+//! Connections: accepted up to a limit, with time-outs, and closed in order when the hub stops.
+
+use super::error::panicked;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+/// Connections at a time. A desk holds two or three; further ones wait in the system's queue.
+const CONNECTIONS_MAX: usize = 512;
+
+/// How long a connection may take to send a request's head, and how long it may stay silent between requests.
+const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
+
+/// How long requests in flight may take to end when the hub stops.
+const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
+
+/// Serves until the token is cancelled and the connections have ended.
+pub(super) async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let router = router.layer(CatchPanicLayer::custom(|_| panicked())).layer(middleware::from_fn(with_request_id));
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Some((stream, place)) => {
+                connections.spawn(connection(stream, place, router.clone(), stop.clone()));
+            }
+            // Out of file descriptors, for instance: waiting for some to be closed is all that helps.
+            None => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(STOP_TIME_MAX, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests were cut off");
+    }
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::warn!(error = %error, "could not accept a connection");
+            None
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, router: Router, stop: CancellationToken) {
+    // Answers are small; without this each would wait for the other side's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = %error, "no TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(STOP_TIME_MAX, connection).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = %error, "connection ended");
+    }
+    drop(place);
+}
+
+/// Gives every response the id that the SDKs show as `request_id`.
+async fn with_request_id(request: Request, next: Next) -> Response {
+    let id = Uuid::new_v4().to_string();
+    let span =
+        tracing::debug_span!("request", request_id = id, method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("seam-request-id", id);
+    }
+    response
+}

@@ -1,0 +1,192 @@
+//! Action attempts: pending until they are settled, and never changed after.
+
+use super::select::{Page, Paged, Select, each};
+use super::{Columns as _, to_json};
+use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, List, Status};
+use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId};
+use crate::api::time::Time;
+use crate::store::{Connection, StoreError};
+use serde_json::Value;
+use sqlx::any::AnyRow;
+
+const SELECT: &str = "SELECT t.action_attempt_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
+    t.result, t.error, t.created_at, t.deadline_at, t.started_at FROM action_attempt t";
+
+/// An attempt as the database keeps it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// As the API shows it.
+    pub object: ActionAttempt,
+    /// The encoder.
+    pub acs_encoder_id: AcsEncoderId,
+    /// The credential of an encode.
+    pub acs_credential_id: Option<AcsCredentialId>,
+    /// When it was made.
+    pub created_at: Time,
+    /// Until when it may be started and finished.
+    pub deadline_at: Time,
+    /// When a daemon got leave to start it.
+    pub started_at: Option<Time>,
+}
+
+impl Attempt {
+    /// Whether it has not ended.
+    pub fn is_open(&self) -> bool {
+        self.object.status == Status::Pending
+    }
+}
+
+/// An attempt to be made.
+#[derive(Clone, Debug)]
+pub struct NewAttempt {
+    /// The id it gets.
+    pub action_attempt_id: ActionAttemptId,
+    /// What it does.
+    pub action_type: ActionType,
+    /// The encoder.
+    pub acs_encoder_id: AcsEncoderId,
+    /// The credential of an encode.
+    pub acs_credential_id: Option<AcsCredentialId>,
+    /// When.
+    pub created_at: Time,
+    /// Until when.
+    pub deadline_at: Time,
+    /// Why it failed at once; none: it is pending.
+    pub error: Option<AttemptError>,
+}
+
+/// How an attempt ends.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// Well.
+    Success(Value),
+    /// Badly.
+    Error(AttemptError),
+}
+
+/// One attempt.
+pub async fn get(connection: &mut Connection, id: ActionAttemptId) -> Result<Option<Attempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("t.action_attempt_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(read).transpose()
+}
+
+/// Attempts.
+pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<ActionAttempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_any_of("t.action_attempt_id", filter.action_attempt_ids.0.as_deref());
+    let page = each(&select.page("t", "created_at", "action_attempt_id", page, connection).await?, read)?;
+    Ok(page.map(|attempt| attempt.object))
+}
+
+/// All attempts that have not ended.
+pub async fn open(connection: &mut Connection) -> Result<Vec<Attempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("t.status = 'pending'");
+    select.fetch("", connection).await?.iter().map(read).collect()
+}
+
+/// The attempt on an encoder that has not ended.
+pub async fn open_on(connection: &mut Connection, encoder: AcsEncoderId) -> Result<Option<Attempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("t.status = 'pending'");
+    select.and_id("t.acs_encoder_id = $", Some(encoder));
+    select.fetch("", connection).await?.first().map(read).transpose()
+}
+
+/// The encode of a credential that has not ended.
+pub async fn open_for(connection: &mut Connection, credential: AcsCredentialId) -> Result<Option<Attempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("t.status = 'pending'");
+    select.and_id("t.acs_credential_id = $", Some(credential));
+    select.fetch("", connection).await?.first().map(read).transpose()
+}
+
+/// Makes an attempt. `false`: there is an open one on the encoder or for the credential, and nothing was made.
+pub async fn create(connection: &mut Connection, attempt: &NewAttempt) -> Result<bool, StoreError> {
+    let status = if attempt.error.is_some() { Status::Error } else { Status::Pending };
+    let made = sqlx::query(
+        "INSERT INTO action_attempt (action_attempt_id, action_type, status, acs_encoder_id, acs_credential_id, error,
+         created_at, deadline_at, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+    )
+    .bind(attempt.action_attempt_id.to_string())
+    .bind(word(&attempt.action_type))
+    .bind(word(&status))
+    .bind(attempt.acs_encoder_id.to_string())
+    .bind(attempt.acs_credential_id.map(|id| id.to_string()))
+    .bind(attempt.error.as_ref().map(to_json))
+    .bind(attempt.created_at.ms())
+    .bind(attempt.deadline_at.ms())
+    .bind(attempt.error.as_ref().map(|_| attempt.created_at.ms()))
+    .execute(connection)
+    .await?;
+    Ok(made.rows_affected() == 1)
+}
+
+/// Notes that a daemon got leave to start. `false`: the attempt has ended.
+pub async fn start(connection: &mut Connection, id: ActionAttemptId, now: Time) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE action_attempt SET started_at = COALESCE(started_at, $1)
+         WHERE action_attempt_id = $2 AND status = 'pending'",
+    )
+    .bind(now.ms())
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends an attempt and its job. `false`: it had ended before, and nothing was changed.
+pub async fn settle(
+    connection: &mut Connection,
+    id: ActionAttemptId,
+    settlement: &Settlement,
+    now: Time,
+) -> Result<bool, StoreError> {
+    let (status, result, error) = match settlement {
+        Settlement::Success(result) => (Status::Success, Some(to_json(result)), None),
+        Settlement::Error(error) => (Status::Error, None, Some(to_json(error))),
+    };
+    let done = sqlx::query(
+        "UPDATE action_attempt SET status = $1, result = $2, error = $3, settled_at = $4
+         WHERE action_attempt_id = $5 AND status = 'pending'",
+    )
+    .bind(word(&status))
+    .bind(result)
+    .bind(error)
+    .bind(now.ms())
+    .bind(id.to_string())
+    .execute(&mut *connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE job SET state = 'done' WHERE action_attempt_id = $1")
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
+/// A unit variant as the API spells it.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    to_json(value).trim_matches('"').to_owned()
+}
+
+fn read(row: &AnyRow) -> Result<Attempt, StoreError> {
+    let unit = |column| Ok::<_, StoreError>(to_json(&row.text(column)?));
+    Ok(Attempt {
+        object: ActionAttempt {
+            action_attempt_id: row.id("action_attempt_id")?,
+            action_type: super::from_json(&unit("action_type")?)?,
+            status: super::from_json(&unit("status")?)?,
+            result: row.maybe_json("result")?,
+            error: row.maybe_json("error")?,
+        },
+        acs_encoder_id: row.id("acs_encoder_id")?,
+        acs_credential_id: row.maybe_id("acs_credential_id")?,
+        created_at: row.time("created_at")?,
+        deadline_at: row.time("deadline_at")?,
+        started_at: row.maybe_time("started_at")?,
+    })
+}

@@ -1,0 +1,112 @@
+//! People.
+
+use super::Columns as _;
+use super::select::{Page, Paged, Select};
+use crate::api::Nothing;
+use crate::api::id::{UserIdentityId, WorkspaceId};
+use crate::api::time::Time;
+use crate::api::user_identities::{List, Person, UserIdentity};
+use crate::store::{Connection, StoreError};
+use sqlx::any::AnyRow;
+
+const SELECT: &str = "SELECT u.user_identity_id, u.workspace_id, u.user_identity_key, u.email_address, u.phone_number,
+    u.full_name, u.created_at FROM user_identity u";
+
+/// One person.
+pub async fn get(connection: &mut Connection, id: UserIdentityId) -> Result<Option<UserIdentity>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("u.user_identity_id = $", Some(id));
+    one(select, connection).await
+}
+
+/// The person with this key.
+pub async fn by_key(connection: &mut Connection, key: &str) -> Result<Option<UserIdentity>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_value("u.user_identity_key = $", key);
+    one(select, connection).await
+}
+
+/// People.
+pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<UserIdentity>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_any_of("u.user_identity_id", filter.user_identity_ids.0.as_deref());
+    select.and_maybe("u.created_at < $", filter.created_before);
+    select.and_search(
+        "LOWER(COALESCE(u.full_name, '')) LIKE $ ESCAPE '\\' OR LOWER(COALESCE(u.email_address, '')) LIKE $ ESCAPE '\\'
+         OR COALESCE(u.phone_number, '') LIKE $ ESCAPE '\\' OR LOWER(COALESCE(u.user_identity_key, '')) LIKE $ ESCAPE '\\'",
+        filter.search.as_ref().map(|search| search.0.as_str()),
+    );
+    let page = select.page("u", "created_at", "user_identity_id", page, connection).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in &page.items {
+        items.push(object(row, connection).await?);
+    }
+    Ok(Paged { items, next: page.next })
+}
+
+/// Makes a person.
+///
+/// # Errors
+/// A conflict when the key belongs to somebody else.
+pub async fn create(
+    connection: &mut Connection,
+    id: UserIdentityId,
+    workspace: WorkspaceId,
+    person: &Person,
+    now: Time,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO user_identity
+         (user_identity_id, workspace_id, user_identity_key, email_address, phone_number, full_name, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(id.to_string())
+    .bind(workspace.to_string())
+    .bind(person.user_identity_key.as_ref().map(|key| key.0.clone()))
+    .bind(person.email_address.as_ref().map(|address| address.0.clone()))
+    .bind(person.phone_number.as_ref().map(|number| number.0.clone()))
+    .bind(person.full_name.as_ref().map(|name| name.0.clone()))
+    .bind(now.ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn one(select: Select, connection: &mut Connection) -> Result<Option<UserIdentity>, StoreError> {
+    match select.fetch("", connection).await?.first() {
+        Some(row) => Ok(Some(object(row, connection).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn object(row: &AnyRow, connection: &mut Connection) -> Result<UserIdentity, StoreError> {
+    let user_identity_id: UserIdentityId = row.id("user_identity_id")?;
+    let (key, email_address, phone_number, full_name) = (
+        row.maybe_text("user_identity_key")?,
+        row.maybe_text("email_address")?,
+        row.maybe_text("phone_number")?,
+        row.maybe_text("full_name")?,
+    );
+    let display_name = [&full_name, &email_address, &phone_number, &key]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.is_empty())
+        .map_or_else(|| "Guest".to_owned(), Clone::clone);
+    let users = sqlx::query("SELECT acs_user_id FROM acs_user WHERE user_identity_id = $1 ORDER BY created_at")
+        .bind(user_identity_id.to_string())
+        .fetch_all(connection)
+        .await?;
+    Ok(UserIdentity {
+        user_identity_id,
+        user_identity_key: key,
+        email_address,
+        phone_number,
+        full_name,
+        display_name,
+        created_at: row.time("created_at")?,
+        workspace_id: row.id("workspace_id")?,
+        errors: Nothing::default(),
+        warnings: Nothing::default(),
+        acs_user_ids: users.iter().map(|user| user.id("acs_user_id")).collect::<Result<_, _>>()?,
+    })
+}
