@@ -408,7 +408,7 @@ impl ClassicCard {
         AccessBits::from_bytes([byte6, byte7, byte8])
     }
 
-    fn forget_session(&mut self) {
+    pub(super) fn forget_session(&mut self) {
         self.open = None;
         self.transfer_buffer = None;
     }

@@ -158,26 +158,48 @@ impl Field {
         self.cards.iter_mut().for_each(Card::power_off);
     }
 
-    /// One REQA or WUPA with anticollision and selection: up to `max` cards in the order of their UIDs, the last one
-    /// selected, those before it in HALT, those beyond it back in IDLE.
-    pub fn activate(&mut self, request: Request, max: usize) -> Vec<Target> {
+    /// One REQA or WUPA with anticollision and selection: the card with the lowest UID, or the wanted one, is
+    /// selected; the others that answered fall back.
+    pub fn activate(&mut self, request: Request, wanted: Option<Uid>) -> Option<Target> {
         let mut answering: Vec<&mut Card> =
             self.cards.iter_mut().filter_map(|card| card.request(request).then_some(card)).collect();
         answering.sort_by_key(|card| card.uid());
-        let found = answering.len().min(max);
-        let mut targets = Vec::new();
-        for (index, card) in answering.into_iter().enumerate() {
-            if index < found {
+        let mut selected = None;
+        for card in answering {
+            if selected.is_none() && wanted.is_none_or(|uid| uid == card.uid()) {
                 card.select();
-                targets.push(card.target());
-            }
-            if index + 1 < found {
-                card.halt();
-            } else if index >= found {
-                // It lost the anticollision and takes what follows as nothing it expected.
+                selected = Some(card.target());
+            } else {
+                // It lost the anticollision; what follows is nothing that it expects.
                 let activation = card.activation();
                 *activation = activation.fallen();
             }
+        }
+        selected
+    }
+
+    /// What a reader's search does: WUPA until a card answers or `tries` are used up, then HLTA and REQA for the
+    /// next one, up to `max`. The last one found stays selected.
+    ///
+    /// UNVERIFIED: that readers wake with WUPA (a card in HALT is found again: libnfc issue 476) and look for the
+    /// second card with REQA; a trace of the air would tell.
+    pub fn list(&mut self, max: usize, tries: u16, wanted: Option<Uid>) -> Vec<Target> {
+        let mut targets: Vec<Target> = Vec::new();
+        let mut tries_left = tries.max(1);
+        while targets.len() < max && tries_left > 0 {
+            let request = if targets.is_empty() { Request::WakeUp } else { Request::Idle };
+            match self.activate(request, wanted) {
+                Some(target) => {
+                    targets.push(target);
+                    if targets.len() < max {
+                        self.halt();
+                    }
+                }
+                None => tries_left -= 1,
+            }
+        }
+        if let Some(last) = targets.last() {
+            self.select(last.uid);
         }
         targets
     }
@@ -204,6 +226,13 @@ impl Field {
     /// The selected card goes to HALT (HLTA).
     pub fn halt(&mut self) {
         self.cards.iter_mut().filter(|card| card.is_active()).for_each(Card::halt);
+    }
+
+    /// The selected card hears something that it does not know, and falls back.
+    pub fn disturb(&mut self) {
+        for card in self.cards.iter_mut().filter(|card| card.is_active()) {
+            card.disturb();
+        }
     }
 
     /// Opens a sector of the selected card, with the four UID bytes that the reader was given.

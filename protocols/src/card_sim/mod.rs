@@ -43,6 +43,13 @@ impl Card {
         self.target().uid
     }
 
+    fn forget_session(&mut self) {
+        match self {
+            Self::Classic(card) => card.forget_session(),
+            Self::Unknown(_) => {}
+        }
+    }
+
     fn activation(&mut self) -> &mut Activation {
         match self {
             Self::Classic(card) => card.activation_mut(),
@@ -74,6 +81,13 @@ impl Card {
             Self::Classic(card) => card.halt(),
             Self::Unknown(card) => card.activation = Activation::Halt,
         }
+    }
+
+    /// Hears something that it does not know, and falls back to IDLE or HALT.
+    pub fn disturb(&mut self) {
+        self.forget_session();
+        let activation = self.activation();
+        *activation = activation.fallen();
     }
 
     /// Takes its power away: memory stays, everything else is forgotten.

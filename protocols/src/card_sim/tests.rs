@@ -247,16 +247,33 @@ fn equal_uids_are_refused() {
 }
 
 #[test]
-fn two_cards_are_two_targets_and_the_second_is_selected() {
+fn two_cards_are_two_targets_every_time() {
     let mut field = field_with(&[uid4(), uid7()]);
-    let found = field.activate(Request::WakeUp, 2);
-    assert_eq!(found.iter().map(|target| target.uid).collect::<Vec<_>>(), [uid7(), uid4()]);
-    assert!(field.is_selected(uid4()) && !field.is_selected(uid7()));
-    assert!(field.select(uid7()));
-    assert!(field.is_selected(uid7()) && !field.is_selected(uid4()));
+    for _ in 0..5 {
+        let mut found: Vec<Uid> = field.list(2, 3, None).iter().map(|target| target.uid).collect();
+        found.sort();
+        assert_eq!(found, [uid7(), uid4()]);
+        let selected = field.cards().iter().filter(|card| card.is_active()).count();
+        assert_eq!(selected, 1, "one is selected, the other in HALT");
+    }
+    for uid in [uid7(), uid4()] {
+        assert!(field.select(uid));
+        assert!(field.is_selected(uid));
+        assert_eq!(field.cards().iter().filter(|card| card.is_active()).count(), 1);
+    }
     field.power_off();
-    assert_eq!(field.activate(Request::WakeUp, 1).len(), 1);
-    assert!(field.is_selected(uid7()));
+    assert_eq!(field.activate(Request::WakeUp, None).map(|target| target.uid), Some(uid7()));
+    field.power_off();
+    assert_eq!(field.activate(Request::WakeUp, Some(uid4())).map(|target| target.uid), Some(uid4()));
+}
+
+#[test]
+fn a_resting_card_is_found_every_second_time_without_retries() {
+    let mut field = field_with(&[uid4()]);
+    let found: Vec<usize> = (0..4).map(|_| field.list(1, 1, None).len()).collect();
+    assert_eq!(found, [1, 0, 1, 0]);
+    let found: Vec<usize> = (0..4).map(|_| field.list(2, 2, None).len()).collect();
+    assert_eq!(found, [1, 1, 1, 1]);
 }
 
 #[test]
@@ -277,7 +294,7 @@ fn a_torn_write_leaves_what_was_planned() {
     ];
     for (torn, expected, writes) in cases {
         let mut field = field_with(&[uid4()]);
-        field.activate(Request::WakeUp, 1);
+        field.list(1, 1, None);
         field.authenticate(block(4), KeySlot::A, &FF, [0xDE, 0xAD, 0xBE, 0xEF]).unwrap();
         field.tear(2, torn);
         field.write(block(4), &old).unwrap();
@@ -286,14 +303,14 @@ fn a_torn_write_leaves_what_was_planned() {
         assert_eq!(field.read(block(4)), Err(CardError::Silent));
         field.put_back();
         assert_eq!(field.classic().unwrap().memory(block(4)), Some(&expected), "{torn:?}");
-        assert_eq!(field.activate(Request::WakeUp, 1).len(), 1, "the card lives");
+        assert_eq!(field.list(1, 1, None).len(), 1, "the card lives");
     }
 }
 
 #[test]
 fn cards_torn_away_are_handed_back() {
     let mut field = field_with(&[uid4()]);
-    field.activate(Request::WakeUp, 1);
+    field.list(1, 1, None);
     field.authenticate(block(7), KeySlot::A, &FF, [0xDE, 0xAD, 0xBE, 0xEF]).unwrap();
     field.tear(1, Torn::Zero);
     assert_eq!(field.write(block(7), &[1; 16]), Err(CardError::Silent));
@@ -304,7 +321,7 @@ fn cards_torn_away_are_handed_back() {
 #[test]
 fn refused_writes_are_not_counted() {
     let mut field = field_with(&[uid4()]);
-    field.activate(Request::WakeUp, 1);
+    field.list(1, 1, None);
     field.tear(1, Torn::Zero);
     assert_eq!(field.write(block(4), &[1; 16]), Err(CardError::Nak));
     assert_eq!((field.writes(), field.auths(), field.cards().len()), (0, 0, 1));
@@ -314,7 +331,7 @@ fn refused_writes_are_not_counted() {
 fn authentication_takes_the_last_four_uid_bytes() {
     for (given, expected) in [(hex!("C3D4E5F6"), Ok(())), (hex!("04A1B2C3"), Err(CardError::Silent))] {
         let mut field = field_with(&[uid7()]);
-        field.activate(Request::WakeUp, 1);
+        field.list(1, 1, None);
         assert_eq!(field.authenticate(block(4), KeySlot::A, &FF, given), expected);
         assert_eq!(field.auths(), 1);
     }
@@ -325,6 +342,6 @@ fn an_unknown_card_activates_and_nothing_else() {
     let target = Target { uid: uid4(), atqa: [0x03, 0x44], sak: 0x20 };
     let mut field = Field::new();
     field.place(Card::Unknown(UnknownCard::new(target))).unwrap();
-    assert_eq!(field.activate(Request::WakeUp, 2), [target]);
+    assert_eq!(field.list(2, 3, None), [target]);
     assert_eq!(field.read(block(4)), Err(CardError::Silent));
 }

@@ -10,6 +10,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `frame` | the frames, for both directions |
+//! | `device` | [`Pn532Device`]: the same chip from its own end |
 //!
 //! What its firmware gets wrong:
 //! - It starts asleep (`LowVbat`) and is asleep after `PowerDown`; the first bytes wake it and are lost.
@@ -22,7 +23,10 @@
 //! Source: NXP UM0701-02 (PN532 user manual), as quoted and implemented in libnfc `libnfc/chips/pn53x.c`,
 //! `libnfc/drivers/pn532_uart.c` and nfcpy `src/nfc/clf/pn532.py`.
 
+mod device;
 pub mod frame;
+
+pub use device::Pn532Device;
 
 /// Makes an enum of codes that a document defines, with `Other` for the rest, and `from`/`into` as an exact pair.
 macro_rules! codes {
