@@ -123,7 +123,7 @@ pub struct UsbId {
 }
 
 /// All reader families, in the order in which `probe` tries them on a port it was told to try.
-pub const READERS: &[Reader] = &[];
+pub const READERS: &[Reader] = &[pn532::READER];
 
 /// The reader family with this name.
 pub fn reader(dialect: &str) -> Option<&'static Reader> {

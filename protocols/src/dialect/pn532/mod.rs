@@ -10,6 +10,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `frame` | the frames, for both directions |
+//! | `host` | [`Pn532Host`]: card commands as exchanges with the chip |
+//! | `link` | one exchange with its retries, and the barrier after a failed one |
 //! | `device` | [`Pn532Device`]: the same chip from its own end |
 //!
 //! What its firmware gets wrong:
@@ -25,8 +27,26 @@
 
 mod device;
 pub mod frame;
+mod host;
+mod link;
 
 pub use device::Pn532Device;
+pub use host::Pn532Host;
+
+use super::Reader;
+use alloc::boxed::Box;
+
+/// The line in the table of readers.
+pub const READER: Reader = Reader {
+    dialect: "pn532",
+    description: "PN532 on a serial line (HSU)",
+    // None: PN532 boards sit behind generic bridge chips (CH340, CP210x, FT232), whose ids they share with receipt
+    // printers and PIN pads. Such a port is used only when it is configured.
+    usb_ids: &[],
+    baud: BAUD,
+    host: || Box::new(Pn532Host::new()),
+    device: || Box::new(Pn532Device::new()),
+};
 
 /// Makes an enum of codes that a document defines, with `Other` for the rest, and `from`/`into` as an exact pair.
 macro_rules! codes {
