@@ -11,25 +11,33 @@
 //! | [`presence`] | debounces what a reader sees |
 //! | [`transport`] | lines to readers, and the pump |
 //! | [`discovery`] | finds encoders and gives them lasting identities |
+//! | [`emulator`] | virtual encoders on ptys |
 //! | [`device`] | the task that owns one encoder; the only writer of cards |
 //! | [`keys`] | the property's card key and other secrets in files |
 //! | [`store`] | the databases of the hub and of the daemon, alone with SQL |
 //! | [`link`] | which device is which encoder of the cloud |
 //! | [`upstream`] | the cloud as the bridge sees it |
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
-//! | [`hub`] | the cloud's side: an HTTP server with the Seam API, which knows nothing of devices |
+//! | [`hub`] | the Seam API |
+//! | [`daemon`] | puts the parts together and serves the control socket |
+//! | [`probe`] | diagnostics, one file a check |
+//! | [`cli`] | the command line, one file a subcommand |
 
 pub mod api;
 pub mod bridge;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod device;
 pub mod discovery;
+pub mod emulator;
 pub mod fault;
 pub mod hub;
 pub mod keys;
 pub mod link;
 pub mod presence;
+pub mod probe;
 pub mod store;
 pub mod transport;
 pub mod upstream;

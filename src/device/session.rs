@@ -5,7 +5,7 @@ use crate::transport::{ExchangeError, exchange};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo};
 use encoder_protocols::dialect::Dialect;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
-use encoder_protocols::id::{Detection, Target};
+use encoder_protocols::id::{Detection, Target, Uid};
 use std::time::Duration;
 
 /// How long leaving the reader in order may take when the daemon stops.
@@ -60,11 +60,13 @@ impl From<ExchangeError> for Trouble {
 pub(super) struct Session {
     line: SerialLine,
     dialect: Box<dyn Dialect>,
+    /// The card that the last look found alone.
+    last_seen: Option<Uid>,
 }
 
 impl Session {
     pub(super) fn new(line: SerialLine, dialect: Box<dyn Dialect>) -> Self {
-        Self { line, dialect }
+        Self { line, dialect, last_seen: None }
     }
 
     async fn command(&mut self, command: &CardCommand) -> Result<CardReply, Trouble> {
@@ -103,7 +105,26 @@ impl Session {
     }
 
     /// Looks at the field once.
+    ///
+    /// A card that takes another's place from one look to the next is looked at again in a fresh field: of two cards
+    /// that were both halted, readers may find one and the other in turn, each as if it were alone.
     pub(super) async fn detect(&mut self) -> Result<Detection, Trouble> {
+        let mut detection = self.detect_once().await?;
+        let alone = |detection| match detection {
+            Detection::One(target) => Some(target.uid),
+            Detection::None | Detection::Several => None,
+        };
+        if let (Some(last), Some(now)) = (self.last_seen, alone(detection))
+            && last != now
+        {
+            self.done(&CardCommand::ResetField).await?;
+            detection = self.detect_once().await?;
+        }
+        self.last_seen = alone(detection);
+        Ok(detection)
+    }
+
+    async fn detect_once(&mut self) -> Result<Detection, Trouble> {
         match self.command(&CardCommand::Detect).await? {
             CardReply::Detected(detection) => Ok(detection),
             CardReply::Done | CardReply::Reader(_) | CardReply::Block(_) => Err(UNEXPECTED),

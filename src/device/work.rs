@@ -59,6 +59,8 @@ pub(super) async fn encode(
             touched: false,
             in_doubt: false,
             overwritten: None,
+            finishing: false,
+            renew: false,
         };
         match encode.run(session).await {
             // Nothing was written: the clerk may still be putting the card down.
@@ -195,6 +197,7 @@ impl Wait<'_> {
 }
 
 /// One credential on its way to one card.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the card, each set in one place")]
 struct Encode<'a> {
     order: &'a EncodeOrder,
     keys: CardKeys,
@@ -205,6 +208,10 @@ struct Encode<'a> {
     /// The new credential may be valid on the card, unverified.
     in_doubt: bool,
     overwritten: Option<CredentialId>,
+    /// The plan at work only finishes what is on the card.
+    finishing: bool,
+    /// A record that was there already did not read back the same twice: its weak bits are written anew.
+    renew: bool,
 }
 
 impl Encode<'_> {
@@ -233,6 +240,7 @@ impl Encode<'_> {
                     return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
                 }
                 Halt::Mismatch => {
+                    self.renew = self.finishing;
                     let again = session.new_session(&self.target).await;
                     again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
                 }
@@ -258,8 +266,10 @@ impl Encode<'_> {
             LookOutcome::Ours(view) => view,
             LookOutcome::NotOurs => self.prepare(session).await?,
         };
-        let plan = plan::encode(&view, &self.order.record, &self.keys, self.size).map_err(refusal)?;
-        self.in_doubt = plan.is_finishing();
+        let plan_for = if self.renew { plan::renew } else { plan::encode };
+        let plan = plan_for(&view, &self.order.record, &self.keys, self.size).map_err(refusal)?;
+        self.finishing = plan.is_finishing();
+        self.in_doubt = self.finishing;
         if let Some(older) = &plan.overwritten {
             self.overwritten = Some(older.credential_id);
         }
@@ -322,11 +332,12 @@ impl Encode<'_> {
         let mut run = Run::new(session, &self.target, self.order.limits.end, &self.order.stop);
         let mut outcome = Ok(());
         for step in steps {
+            let before = run.reached();
             outcome = run.step(step).await;
             if outcome.is_err() {
                 break;
             }
-            if run.reached() == SafePoint::Sealed {
+            if before != SafePoint::Sealed && run.reached() == SafePoint::Sealed {
                 tell(&self.order.progress, Progress::Verifying);
             }
         }

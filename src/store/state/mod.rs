@@ -100,14 +100,16 @@ impl State {
         .execute(&mut *write)
         .await?;
         set_link(&mut write, device_id, Some(acs_encoder_id)).await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Ends a device's link and keeps it from being made again by itself.
     pub async fn unlink(&self, device_id: &str) -> Result<(), StoreError> {
         let mut write = self.database.begin().await?;
         set_link(&mut write, device_id, None).await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Gives a device a name.
@@ -122,7 +124,8 @@ impl State {
         .bind(clock::wall_ms())
         .execute(&mut *write)
         .await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Remembers which device was seen at a configured port.
@@ -135,7 +138,8 @@ impl State {
         .bind(device_id)
         .execute(&mut *write)
         .await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Which device was last seen at a configured port.
@@ -177,7 +181,8 @@ impl State {
             .bind(clock::wall_ms())
             .execute(&mut *write)
             .await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Writes down how a job ended and queues its result, both or neither. The first outcome stays.
@@ -196,14 +201,16 @@ impl State {
         if first.is_some() {
             queue(&mut write, result).await?;
         }
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Queues the result of an ended job once more, for a hub that offers it again.
     pub async fn queue_again(&self, result: &ResultRequest) -> Result<(), StoreError> {
         let mut write = self.database.begin().await?;
         queue(&mut write, result).await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Jobs that were begun and have not ended: what a crash left behind.
@@ -233,7 +240,8 @@ impl State {
             .bind(attempt.to_string())
             .execute(&mut *write)
             .await?;
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(())
     }
 
     /// Closes the database.

@@ -1,0 +1,69 @@
+//! `encoderd card`: the card on an encoder, through the running daemon.
+
+use super::status::simulated;
+use super::{ConfigArguments, print, print_json};
+use crate::daemon::control::{Answer, CardAnswer, Request, ask};
+use crate::device::order::CardFormat;
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what the card is and what is on it. Writes nothing.
+    Info {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// The encoder: device identity, name or encoder id; may be left out when there is one
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Command::Info { config, device, json } = arguments.command;
+    let socket = config.load()?.control_socket();
+    match ask(&socket, &Request::CardInfo { device }).await? {
+        Answer::Card(card) if json => print_json(&card)?,
+        Answer::Card(card) => print(&text(&card)),
+        Answer::Status(_) | Answer::Done | Answer::Error { .. } => bail!("the daemon answered something else"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(card: &CardAnswer) -> String {
+    let format = match card.format {
+        CardFormat::Ours => "personalised by this property",
+        CardFormat::Blank => "blank",
+        CardFormat::Foreign => "foreign: neither blank nor of this property",
+        CardFormat::Unknown => "not looked at: this family carries no credential, or this desk has no card key",
+    };
+    let mut lines = vec![
+        format!("encoder     {}", simulated(&card.encoder, card.simulated)),
+        format!("card        {} (ATQA {}, SAK {})", card.kind, card.atqa, card.sak),
+        format!("UID         {}", card.card_number),
+        format!("format      {format}"),
+    ];
+    match &card.credential {
+        None => lines.push("credential  none".to_owned()),
+        Some(credential) => {
+            let time =
+                |time: Option<jiff::Timestamp>| time.map_or_else(|| "no end".to_owned(), |time| time.to_string());
+            let doors: Vec<String> = credential.doors.iter().map(u16::to_string).collect();
+            lines.push(format!("credential  {}", credential.acs_credential_id));
+            lines.push(format!("valid       {} to {}", time(credential.starts_at), time(credential.ends_at)));
+            lines.push(format!("issued      {}", time(credential.issued_at)));
+            lines.push(format!("doors       {}", doors.join(", ")));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,23 @@
+//! `encoderd hub`: the hub alone, for a machine without encoders.
+
+use super::{ConfigArguments, stop_signal};
+use crate::daemon;
+use anyhow::bail;
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+
+pub(super) async fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.load()?;
+    if config.cloud.is_some() {
+        bail!("[cloud] url names another hub; leave it out of the configuration of a hub");
+    }
+    daemon::prepare_state_dir(&config.daemon.state_dir)?;
+    let _lock = daemon::lock_state_dir(&config.daemon.state_dir)?;
+    let stop = CancellationToken::new();
+    let hub = crate::hub::serve(daemon::hub_settings(&config)?, stop.clone()).await?;
+    tracing::info!(address = %hub.address, "hub runs");
+    stop_signal().await?;
+    stop.cancel();
+    hub.stopped().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,73 @@
+//! `encoderd probe`: checks this PC and its encoders. Exit 0 all fine, 1 a check failed, 2 usage.
+
+use super::status::fetch;
+use super::{ConfigArguments, print, print_json};
+use crate::config::Config;
+use crate::probe::{Context, Finding, Verdict, run as run_checks};
+use clap::Args;
+use encoder_protocols::dialect::{READERS, Reader, reader};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Try this port only
+    #[arg(long, value_name = "PATH", requires = "dialect")]
+    port: Option<PathBuf>,
+    /// How the device on it speaks
+    #[arg(long, value_name = "NAME", requires = "port", value_parser = dialect)]
+    dialect: Option<Reader>,
+}
+
+fn dialect(name: &str) -> Result<Reader, String> {
+    reader(name).copied().ok_or_else(|| {
+        let known: Vec<&str> = READERS.iter().map(|reader| reader.dialect).collect();
+        format!("known dialects: {}", known.join(", "))
+    })
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    findings: &'a [Finding],
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = Config::load(arguments.config.config.as_deref());
+    let status = match &config {
+        Ok(config) => fetch(&config.control_socket()).await.ok(),
+        Err(_) => None,
+    };
+    let port = arguments.port.clone().zip(arguments.dialect);
+    let findings = run_checks(&Context { config, status, port }).await;
+    let ok = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
+    if arguments.json {
+        print_json(&Report { ok, findings: &findings })?;
+    } else {
+        for finding in &findings {
+            print(&line(finding));
+        }
+    }
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn line(finding: &Finding) -> String {
+    let mark = match finding.verdict {
+        Verdict::Fine => "ok    ",
+        Verdict::Note => "note  ",
+        Verdict::Failed => "FAILED",
+    };
+    let simulated = if finding.simulated { " [simulated]" } else { "" };
+    let mut text = format!("{mark}  {:13}  {}{simulated}", finding.check, finding.message);
+    if let Some(remedy) = &finding.remedy {
+        text += "\n                       hint: ";
+        text += remedy;
+    }
+    text
+}

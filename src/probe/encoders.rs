@@ -1,0 +1,116 @@
+//! Whether each encoder answers in its dialect: the running daemon is asked; a port that nobody holds is tried.
+
+use super::{Context, Finding};
+use crate::api::bridge::{EncoderState, Presence};
+use crate::config::Config;
+use crate::daemon::control::EncoderAnswer;
+use crate::device::check::{PortCheckError, check};
+use crate::discovery::serial::{encoders, is_pty, ports, same_node};
+use crate::transport::serial::OpenError;
+use encoder_protocols::dialect::Reader;
+use encoder_protocols::id::Detection;
+use std::path::Path;
+
+const NAME: &str = "encoders";
+
+pub(super) async fn look(context: &Context) -> Vec<Finding> {
+    if let Some((path, reader)) = &context.port {
+        let held = context.status.iter().flat_map(|status| &status.encoders).find(|held| same_node(&held.port, path));
+        return vec![match held {
+            Some(encoder) => from_daemon(encoder),
+            None => try_port(path, reader, reader.baud).await,
+        }];
+    }
+    if let Some(status) = &context.status {
+        return match status.encoders.as_slice() {
+            [] => vec![none()],
+            encoders => encoders.iter().map(from_daemon).collect(),
+        };
+    }
+    let Ok(config) = &context.config else { return Vec::new() };
+    direct(config).await
+}
+
+async fn direct(config: &Config) -> Vec<Finding> {
+    let found = encoders(config, &ports());
+    let mut findings = Vec::new();
+    for device in &found {
+        findings.push(try_port(&device.path, &device.reader, device.baud).await);
+    }
+    if findings.is_empty() {
+        findings.push(none());
+    }
+    findings
+}
+
+fn none() -> Finding {
+    Finding::failed(NAME, "no encoder is known")
+        .remedy("plug one in; behind a generic USB-serial chip, add its port as [[serial]] to the configuration")
+}
+
+fn from_daemon(encoder: &EncoderAnswer) -> Finding {
+    let name = format!("\"{}\" at {}", encoder.display_name, encoder.port.display());
+    let answer = match (&encoder.model, &encoder.firmware) {
+        (Some(model), Some(firmware)) => format!("{model}, firmware {firmware}"),
+        (Some(_) | None, _) => "has not answered yet".to_owned(),
+    };
+    let card = match (encoder.presence, &encoder.card_number) {
+        (Presence::Absent | Presence::Arriving, _) => "no card".to_owned(),
+        (Presence::Present, Some(uid)) => format!("card {uid}"),
+        (Presence::Present, None) => "a card".to_owned(),
+        (Presence::Several, _) => "several cards".to_owned(),
+    };
+    let fault = encoder.fault.as_ref().map(|fault| fault.message.clone());
+    let finding = match encoder.state {
+        EncoderState::Online => {
+            let text = format!("{name}: {answer}, {card}");
+            match fault {
+                Some(fault) => Finding::note(NAME, format!("{text}: {fault}")),
+                None => Finding::fine(NAME, text),
+            }
+        }
+        EncoderState::Offline | EncoderState::Unavailable | EncoderState::Silent => {
+            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned())))
+        }
+    };
+    finding.simulated(encoder.simulated)
+}
+
+async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
+    let (name, dialect) = (path.display(), reader.dialect);
+    let finding = match check(path, reader, baud).await {
+        Ok(answer) => {
+            let card = match answer.card {
+                Detection::None => "no card".to_owned(),
+                Detection::One(target) => format!("card {}", target.uid),
+                Detection::Several => "several cards".to_owned(),
+            };
+            let (model, firmware) = (answer.reader.model, answer.reader.firmware);
+            Finding::fine(NAME, format!("{name} speaks {dialect}: {model}, firmware {firmware}, {card}"))
+        }
+        Err(error) => {
+            let finding = Finding::failed(NAME, format!("{name}: {error}"));
+            match remedy(&error, dialect) {
+                Some(remedy) => finding.remedy(remedy),
+                None => finding,
+            }
+        }
+    };
+    finding.simulated(is_pty(path))
+}
+
+fn remedy(error: &PortCheckError, dialect: &str) -> Option<String> {
+    match error {
+        PortCheckError::Open(OpenError::PermissionDenied(_)) => {
+            Some("sudo usermod -aG dialout $USER, then log in again".to_owned())
+        }
+        PortCheckError::Open(OpenError::NotFound(_) | OpenError::Busy { .. } | OpenError::NotASerialPort { .. }) => {
+            None
+        }
+        PortCheckError::Gone | PortCheckError::Field => Some("unplug the encoder and plug it back in".to_owned()),
+        PortCheckError::Silent => {
+            Some(format!("check cable and power; if another kind of device is there, {dialect} is the wrong dialect"))
+        }
+        PortCheckError::WrongDialect => Some("choose the dialect of this device".to_owned()),
+    }
+}

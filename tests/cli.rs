@@ -1,0 +1,245 @@
+//! The command line: what people read, exit codes, bad input.
+
+#[path = "support/desk.rs"]
+mod desk;
+
+use desk::{Desk, PROGRAM, RemoteDesk, Setup, VirtualEncoder};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn encoderd(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).env_remove("ENCODERD_CONFIG").output().expect("the program starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs the daemon on this configuration; it must refuse to start. Returns what it says.
+fn refusal(directory: &Path, config: &str) -> String {
+    let file = directory.join("encoderd.toml");
+    std::fs::write(&file, config).unwrap();
+    let output = encoderd(&["run", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    stderr(&output)
+}
+
+fn config(directory: &Path, listen: &str) -> String {
+    format!("[daemon]\nstate_dir = \"{}\"\n[hub]\nlisten = \"{listen}\"\n", directory.join("state").display())
+}
+
+#[test]
+fn help_reads_as_recorded() {
+    trycmd::TestCases::new().case("tests/cli/*.trycmd").run();
+}
+
+#[test]
+fn an_unknown_key_is_named_with_file_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = refusal(directory.path(), "[daemon]\n\n[hub]\nlisen = \"127.0.0.1:0\"\n");
+    assert!(text.contains("encoderd.toml") && text.contains("line 4") && text.contains("lisen"), "{text}");
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let output = encoderd(&["run", "--config", "/nonexistent/encoderd.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("/nonexistent/encoderd.toml"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_hub_port_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let text = refusal(directory.path(), &config(directory.path(), &address));
+    assert!(text.contains(&address), "{text}");
+}
+
+#[test]
+fn an_unusable_state_directory_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    // A file where the directory should be: refused for every user, root included.
+    std::fs::write(directory.path().join("state"), "").unwrap();
+    let text = refusal(directory.path(), &config(directory.path(), "127.0.0.1:0"));
+    assert!(text.contains(&directory.path().join("state").display().to_string()), "{text}");
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_alone() {
+    for database in ["state.db", "hub.db"] {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let file = state.join(database);
+        let damaged = [b"SQLite format 3\0".as_slice(), &[0xA5; 4080]].concat();
+        std::fs::write(&file, &damaged).unwrap();
+        let text = refusal(directory.path(), &config(directory.path(), "127.0.0.1:0"));
+        assert!(text.contains(&file.display().to_string()) && text.contains("damaged"), "{text}");
+        assert_eq!(std::fs::read(&file).unwrap(), damaged, "{database} was touched");
+        let beside: Vec<_> = std::fs::read_dir(&state)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with(database) && name != database)
+            .collect();
+        assert!(beside.is_empty(), "{beside:?}");
+    }
+}
+
+#[test]
+fn a_card_key_that_others_may_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let key = state.join("card-key.toml");
+    std::fs::write(&key, "property_id = \"x\"").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let text = refusal(directory.path(), &config(directory.path(), "127.0.0.1:0"));
+    assert!(text.contains("chmod 600"), "{text}");
+}
+
+#[test]
+fn wrong_environment_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("encoderd.toml");
+    std::fs::write(&file, config(directory.path(), "127.0.0.1:0")).unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["run", "--config"])
+        .arg(&file)
+        .env("ENCODERD_API_KEY", "my-own-key")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("seam_"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_one_state_directory_is_refused() {
+    let desk = Desk::start(Setup::default()).await;
+    let output = encoderd(&["run", "--config", desk.config_file().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("another encoderd runs"), "{}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_card_key_a_desk_of_a_remote_hub_refuses_to_encode() {
+    let hub = Desk::start(Setup::default()).await;
+    let remote = RemoteDesk::start(&hub, None, &[]);
+    hub.wait_for("the remote encoder", |encoders| {
+        encoders.iter().any(|encoder| encoder["display_name"] == "Remote" && encoder["state"] == "online")
+    })
+    .await;
+    let encoder_id = hub.live().await[0]["acs_encoder_id"].clone();
+    let credential = hub.credential(1).await;
+    let body = serde_json::json!({"acs_encoder_id": encoder_id, "acs_credential_id": credential});
+    let attempt = hub.get("/acs/encoders/encode_credential", body, "action_attempt").await;
+    let attempt = hub.settled(attempt).await;
+    assert!(attempt["error"]["message"].as_str().unwrap_or_default().contains("keys import"), "{attempt}");
+    assert!(!remote.state_dir.join("card-key.toml").exists(), "a desk of a remote hub makes no card key");
+    assert_eq!(remote.encoder.stats().writes, 0);
+}
+
+#[test]
+fn demo_check_makes_a_key_and_reads_it() {
+    let output = encoderd(&["demo", "--check"]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    assert!(text.contains("card_number") && text.contains("issued_at") && text.contains("scanned"), "{text}");
+    assert!(text.contains("[simulated]"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_encoders_and_card_show_the_desk() {
+    let desk = Desk::simple().await;
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let file = desk.config_file();
+    let config = ["--config", file.to_str().unwrap()];
+    let run = |arguments: &[&str]| {
+        let output = encoderd(&[arguments, &config].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let status = run(&["status"]);
+    assert!(status.contains("Front Desk [simulated]") && status.contains("deadbeef"), "{status}");
+    let status: Value = serde_json::from_str(&run(&["status", "--json"])).unwrap();
+    assert_eq!(status["encoders"][0]["simulated"], true);
+    let card: Value = serde_json::from_str(&run(&["card", "info", "--json"])).unwrap();
+    assert_eq!((&card["card_number"], &card["format"]), (&"deadbeef".into(), &"blank".into()), "{card}");
+
+    let id = desk.encoder(0).await;
+    run(&["encoders", "rename", "Front Desk", "Reception"]);
+    desk.wait_for("the new name", |encoders| encoders[0]["display_name"] == "Reception").await;
+    run(&["encoders", "unlink", "Reception"]);
+    let credential = desk.credential(1).await;
+    desk.wait_for("no device", |encoders| encoders[0]["device_id"].is_null()).await;
+    let attempt = desk
+        .settled(
+            desk.get(
+                "/acs/encoders/encode_credential",
+                serde_json::json!({"acs_encoder_id": id, "acs_credential_id": credential}),
+                "action_attempt",
+            )
+            .await,
+        )
+        .await;
+    assert_eq!(attempt["error"]["type"], "encoder_not_online", "{attempt}");
+    run(&["encoders", "link", "Reception", &id]);
+    desk.wait_for("the device", |encoders| !encoders[0]["device_id"].is_null() && encoders[0]["state"] == "online")
+        .await;
+    desk.encode_well(0, &credential).await;
+    let card = run(&["card", "info"]);
+    assert!(card.contains("personalised by this property") && card.contains(&credential), "{card}");
+
+    let unknown = encoderd(&["encoders", "unlink", "Nobody", config[0], config[1]]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("Reception"), "{}", stderr(&unknown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_names_what_is_fine_and_what_is_not() {
+    let desk = Desk::simple().await;
+    let probe = |arguments: &[&str]| {
+        let output = encoderd(&[&["probe", "--json"], arguments].concat());
+        let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        (output.status.code(), report)
+    };
+    let file = desk.config_file();
+    let (code, report) = probe(&["--config", file.to_str().unwrap()]);
+    assert_eq!((code, &report["ok"]), (Some(0), &true.into()), "{report}");
+    let encoder = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "encoders").unwrap();
+    assert_eq!(encoder["simulated"], true, "{report}");
+    assert!(encoder["message"].as_str().unwrap().contains("PN532, firmware 1.6"), "{report}");
+
+    // A port that nobody holds is opened; one that is missing is named.
+    let free = VirtualEncoder::start(desk.directory.path(), "free", Some("classic-1k:0badcafe"), &[]);
+    let (code, report) = probe(&["--port", free.link.to_str().unwrap(), "--dialect", "pn532"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.to_string().contains("card 0badcafe"), "{report}");
+    assert_eq!(free.stats().writes, 0);
+    let (code, report) = probe(&["--port", "/dev/nonexistent", "--dialect", "pn532"]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(report.to_string().contains("/dev/nonexistent is not there"), "{report}");
+
+    let usage = encoderd(&["probe", "--port", "/dev/ttyUSB0"]);
+    assert_eq!(usage.status.code(), Some(2));
+    let usage = encoderd(&["probe", "--port", "/dev/ttyUSB0", "--dialect", "klingon"]);
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(stderr(&usage).contains("pn532"), "{}", stderr(&usage));
+}
+
+#[test]
+fn commands_that_need_the_daemon_say_that_it_does_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("encoderd.toml");
+    std::fs::write(&file, config(directory.path(), "127.0.0.1:0")).unwrap();
+    let output = encoderd(&["status", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("encoderd run"), "{}", stderr(&output));
+}

@@ -1,0 +1,13 @@
+//! The whole path on real ptys: the built daemon, a virtual PN532 in a process of its own, a card with real rules, the
+//! HTTP API. Every failure has its physical cause.
+
+#[path = "../support/desk.rs"]
+mod desk;
+
+mod causes;
+mod faults;
+mod ports;
+mod presence;
+mod sdk;
+mod tears;
+mod trips;

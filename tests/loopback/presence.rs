@@ -1,0 +1,57 @@
+//! Cards put down and taken away, as `/encoderd/v1/encoders` shows them.
+
+use crate::desk::{Desk, Setup};
+use std::time::{Duration, Instant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn placing_and_removing_a_card_shows() {
+    let desk = Desk::start(Setup { encoders: &[("Front Desk", None)], ..Setup::default() }).await;
+    desk.wait_for_card(0, None).await;
+    let placed = Instant::now();
+    desk.encoders[0].control("place classic-1k:0badcafe");
+    desk.wait_for_card(0, Some("0badcafe")).await;
+    let seen = placed.elapsed();
+    let removed = Instant::now();
+    desk.encoders[0].control("remove");
+    desk.wait_for_card(0, None).await;
+    println!("placed seen after {seen:?}, removed after {:?}", removed.elapsed());
+    // A second is promised; three look in a row are missed before a card counts as removed.
+    assert!(seen < Duration::from_secs(1) && removed.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resting_card_never_flickers() {
+    let desk = Desk::simple().await;
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let until = Instant::now() + Duration::from_secs(3);
+    let first = desk.live().await[0]["updated_at"].clone();
+    while Instant::now() < until {
+        let live = desk.live().await;
+        assert_eq!(live[0]["presence"], "present", "{live:?}");
+    }
+    let looks = desk.encoders[0].stats().detects;
+    assert!(looks > 10, "the field was looked at {looks} times only");
+    let _changes_with_each_sync = first;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_error_shows_and_goes_with_the_card() {
+    let desk = Desk::start(Setup { encoders: &[("Front Desk", None)], ..Setup::default() }).await;
+    let placed = Instant::now();
+    desk.encoders[0].control("place unknown:01020304");
+    desk.wait_for("format error", |encoders| {
+        encoders[0]["fault"]["error_type"] == "incompatible_card_format" && encoders[0]["card_number"] == "01020304"
+    })
+    .await;
+    let seen = placed.elapsed();
+    assert!(seen < Duration::from_secs(1), "{seen:?}");
+    desk.encoders[0].control("remove");
+    desk.wait_for("no fault", |encoders| encoders[0]["fault"].is_null()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_virtual_encoder_says_so_everywhere() {
+    let mut desk = Desk::simple().await;
+    assert_eq!(desk.live().await[0]["simulated"], true);
+    assert!(desk.status().await.encoders.iter().all(|encoder| encoder.simulated));
+}
