@@ -7,7 +7,9 @@
 //! | [`fault`] | turns every failure into an API error type and one sentence for the clerk |
 //! | [`clock`] | reads time, alone |
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
+//! | [`emulator`] | plays a virtual encoder on a pty |
 
 pub mod api;
 pub mod clock;
+pub mod emulator;
 pub mod fault;

@@ -1,0 +1,315 @@
+//! The cards of a virtual encoder: which kinds there are, which lie on it, and which lay there before.
+
+use encoder_protocols::card_sim::{Card, ClassicCard, DumpError, Field, PlaceError, UnknownCard};
+use encoder_protocols::family::classic::ClassicSize;
+use encoder_protocols::id::{Target, Uid, UidParseError};
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+
+/// How many cards may lie on the encoder. A PN532 tells two apart; more only have to be "several".
+const FIELD_CARDS_MAX: usize = 8;
+
+/// How many removed cards are remembered; the one that was away longest is forgotten first.
+const WALLET_CARDS_MAX: usize = 1000;
+
+/// A kind of card that can be placed on a virtual encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimulatedKind {
+    /// MIFARE Classic of this size.
+    Classic(ClassicSize),
+    /// A card that activates and answers nothing else.
+    Unknown,
+}
+
+impl SimulatedKind {
+    /// All kinds, in the order in which people are told of them.
+    pub const ALL: [Self; 4] = [
+        Self::Classic(ClassicSize::Mini),
+        Self::Classic(ClassicSize::K1),
+        Self::Classic(ClassicSize::K4),
+        Self::Unknown,
+    ];
+
+    /// Its name on the command line and on the control socket.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic(ClassicSize::Mini) => "classic-mini",
+            Self::Classic(ClassicSize::K1) => "classic-1k",
+            Self::Classic(ClassicSize::K4) => "classic-4k",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn of(card: &Card) -> Self {
+        match card {
+            Card::Classic(card) => Self::Classic(card.size()),
+            Card::Unknown(_) => Self::Unknown,
+        }
+    }
+
+    /// A card as it leaves the factory.
+    fn blank(self, uid: Uid) -> Card {
+        match self {
+            Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid)),
+            // SAK 40: a phone that offers NFCIP-1 and no card. Source: NXP AN10833, table "SAK coding".
+            Self::Unknown => Card::Unknown(UnknownCard::new(Target { uid, atqa: [0x00, 0x04], sak: 0x40 })),
+        }
+    }
+
+    fn has_uid_of(self, len: usize) -> bool {
+        match self {
+            // Source: MF1S50yyX/V1 data sheet, section 8.4: 7-byte UIDs and 4-byte NUIDs.
+            Self::Classic(_) => len == 4 || len == 7,
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// A card to place: `KIND[:UID]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardSpec {
+    /// What it is.
+    pub kind: SimulatedKind,
+    /// Which one it is; without a UID a new card with a random one.
+    pub uid: Option<Uid>,
+}
+
+/// What is not a card to place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CardSpecError {
+    /// No kind of this name.
+    #[error("unknown kind of card {kind:?}; there are {}", SimulatedKind::ALL.map(SimulatedKind::name).join(", "))]
+    Kind {
+        /// What was asked for.
+        kind: String,
+    },
+    /// Not a UID.
+    #[error("{uid:?} is not a UID")]
+    Uid {
+        /// What was given.
+        uid: String,
+        /// Why.
+        #[source]
+        source: UidParseError,
+    },
+    /// A UID of a length that the kind does not have.
+    #[error("a {} has a UID of 4 or 7 bytes", kind.name())]
+    UidLength {
+        /// The kind.
+        kind: SimulatedKind,
+    },
+}
+
+impl FromStr for CardSpec {
+    type Err = CardSpecError;
+
+    fn from_str(text: &str) -> Result<Self, CardSpecError> {
+        let (name, uid) = text.split_once(':').map_or((text, None), |(name, uid)| (name, Some(uid)));
+        let kind = SimulatedKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = kind.ok_or_else(|| CardSpecError::Kind { kind: name.into() })?;
+        let uid = uid.map(|uid| uid.parse().map_err(|source| CardSpecError::Uid { uid: uid.into(), source }));
+        let uid: Option<Uid> = uid.transpose()?;
+        if uid.is_some_and(|uid| !kind.has_uid_of(uid.as_bytes().len())) {
+            return Err(CardSpecError::UidLength { kind });
+        }
+        Ok(Self { kind, uid })
+    }
+}
+
+/// A card's kind and UID as people read them: `classic-1k:deadbeef`.
+struct Name<'a>(&'a Card);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", SimulatedKind::of(self.0).name(), self.0.uid())
+    }
+}
+
+/// Why something could not be done with the cards.
+#[derive(Debug, thiserror::Error)]
+pub enum CardsError {
+    /// The card cannot be placed.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The encoder is full.
+    #[error("{FIELD_CARDS_MAX} cards lie there already; remove them first")]
+    Full,
+    /// The operating system gives no random numbers.
+    #[error("no random UID to be had")]
+    Random(#[source] getrandom::Error),
+    /// No card lies on the encoder, or never did.
+    #[error("no card lies there; place one first")]
+    NoCard,
+    /// Which card is meant is not clear.
+    #[error("{count} cards lie there; remove them and place the one that is meant")]
+    Several {
+        /// How many there are.
+        count: usize,
+    },
+    /// The card is of a kind without readable memory.
+    #[error("{name} has no memory")]
+    NoMemory {
+        /// The card.
+        name: String,
+    },
+    /// The image does not fit the card.
+    #[error("this image does not fit {name}")]
+    Image {
+        /// The card.
+        name: String,
+        /// Why.
+        source: DumpError,
+    },
+}
+
+/// The cards that lay on the encoder before, the last one at the back. They keep their memory.
+#[derive(Default)]
+pub(super) struct Wallet {
+    cards: VecDeque<Card>,
+}
+
+impl Wallet {
+    /// Lays a card on the encoder, out of the wallet when it was here before. Says which.
+    pub(super) fn place(&mut self, field: &mut Field, spec: CardSpec) -> Result<String, CardsError> {
+        if field.cards().len() >= FIELD_CARDS_MAX {
+            return Err(CardsError::Full);
+        }
+        let uid = spec.uid.map_or_else(random_uid, Ok)?;
+        if field.cards().iter().any(|card| card.uid() == uid) {
+            return Err(PlaceError::SameUid(uid).into());
+        }
+        let card = self.take(spec.kind, uid).unwrap_or_else(|| spec.kind.blank(uid));
+        let name = Name(&card).to_string();
+        field.place(card)?;
+        Ok(name)
+    }
+
+    /// Takes all cards off the encoder. Says which.
+    pub(super) fn remove(&mut self, field: &mut Field) -> Vec<String> {
+        field.remove_all().into_iter().map(|card| self.keep(card)).collect()
+    }
+
+    /// The memory of the card on the encoder, or of the one that lay there last.
+    pub(super) fn memory(&self, field: &Field) -> Result<Vec<u8>, CardsError> {
+        let card = match field.cards() {
+            [] => self.cards.back().ok_or(CardsError::NoCard)?,
+            [card] => card,
+            cards => return Err(CardsError::Several { count: cards.len() }),
+        };
+        match card {
+            Card::Classic(card) => Ok(card.dump()),
+            Card::Unknown(_) => Err(CardsError::NoMemory { name: Name(card).to_string() }),
+        }
+    }
+
+    fn take(&mut self, kind: SimulatedKind, uid: Uid) -> Option<Card> {
+        let index = self.cards.iter().position(|card| SimulatedKind::of(card) == kind && card.uid() == uid)?;
+        self.cards.remove(index)
+    }
+
+    fn keep(&mut self, card: Card) -> String {
+        let name = Name(&card).to_string();
+        // Loading an image changes a card's UID, perhaps to that of one in the wallet; the later one counts.
+        self.take(SimulatedKind::of(&card), card.uid());
+        if self.cards.len() >= WALLET_CARDS_MAX {
+            self.cards.pop_front();
+        }
+        self.cards.push_back(card);
+        name
+    }
+}
+
+/// Replaces the memory of the card on the encoder.
+pub(super) fn load(field: &mut Field, image: &[u8]) -> Result<(), CardsError> {
+    let uid = match field.cards() {
+        [] => return Err(CardsError::NoCard),
+        [card] => card.uid(),
+        cards => return Err(CardsError::Several { count: cards.len() }),
+    };
+    let card = field.card_mut(uid).ok_or(CardsError::NoCard)?;
+    let name = Name(card).to_string();
+    match card {
+        Card::Classic(card) => card.load(image).map_err(|source| CardsError::Image { name, source }),
+        Card::Unknown(_) => Err(CardsError::NoMemory { name }),
+    }
+}
+
+/// A UID of four bytes as a single-size UID may be.
+fn random_uid() -> Result<Uid, CardsError> {
+    loop {
+        let mut uid = [0; 4];
+        getrandom::fill(&mut uid).map_err(CardsError::Random)?;
+        // 08 marks a UID that changes at each activation, 88 is the cascade tag. Source: ISO/IEC 14443-3, 6.5.4.
+        if let ([first, ..], Some(uid)) = (uid, Uid::new(&uid))
+            && !matches!(first, 0x08 | 0x88)
+        {
+            return Ok(uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encoder_protocols::family::classic::BlockNumber;
+
+    fn spec(text: &str) -> CardSpec {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_kind_parses_by_its_name_and_the_rest_is_refused_with_the_list() {
+        for kind in SimulatedKind::ALL {
+            assert_eq!(spec(kind.name()), CardSpec { kind, uid: None });
+        }
+        assert_eq!(spec("classic-1k:DEADBEEF").uid, Uid::new(&[0xDE, 0xAD, 0xBE, 0xEF]));
+        let refused = |text: &str| text.parse::<CardSpec>().unwrap_err().to_string();
+        assert_eq!(
+            refused("ntag213"),
+            "unknown kind of card \"ntag213\"; there are classic-mini, classic-1k, classic-4k, unknown"
+        );
+        assert_eq!(refused("classic-1k:"), "\"\" is not a UID");
+        assert_eq!(refused("classic-1k:00112233445566778899"), "a classic-1k has a UID of 4 or 7 bytes");
+    }
+
+    #[test]
+    fn a_card_that_comes_back_is_the_same_card() {
+        let (mut field, mut wallet) = (Field::new(), Wallet::default());
+        wallet.place(&mut field, spec("classic-1k:deadbeef")).unwrap();
+        let uid = spec("classic-1k:deadbeef").uid.unwrap();
+        match field.card_mut(uid).unwrap() {
+            Card::Classic(card) => card.set_memory(BlockNumber::new(4), [0x5A; 16]),
+            Card::Unknown(_) => panic!("not what was placed"),
+        }
+        assert_eq!(wallet.remove(&mut field), ["classic-1k:deadbeef"]);
+        let memory = wallet.memory(&field).unwrap();
+        assert_eq!(memory[64..80], [0x5A; 16]);
+        wallet.place(&mut field, spec("classic-1k:deadbeef")).unwrap();
+        assert_eq!(wallet.memory(&field).unwrap(), memory);
+        wallet.remove(&mut field);
+        wallet.place(&mut field, spec("classic-mini:deadbeef")).unwrap();
+        assert_eq!(wallet.memory(&field).unwrap().len(), 320, "another kind is another card");
+    }
+
+    #[test]
+    fn cards_without_a_uid_get_different_ones() {
+        let (mut field, mut wallet) = (Field::new(), Wallet::default());
+        let names: Vec<_> = (0..8).map(|_| wallet.place(&mut field, spec("classic-1k")).unwrap()).collect();
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), 8);
+        assert!(matches!(wallet.place(&mut field, spec("unknown")), Err(CardsError::Full)));
+        assert!(matches!(wallet.memory(&field), Err(CardsError::Several { count: 8 })));
+    }
+
+    #[test]
+    fn the_wallet_forgets_the_card_that_was_away_longest() {
+        let (mut field, mut wallet) = (Field::new(), Wallet::default());
+        for uid in 0..=u32::try_from(WALLET_CARDS_MAX).unwrap() {
+            wallet.place(&mut field, spec(&format!("unknown:{uid:08x}"))).unwrap();
+            wallet.remove(&mut field);
+        }
+        assert_eq!(wallet.cards.len(), WALLET_CARDS_MAX);
+        assert_eq!(wallet.cards.front().map(Card::uid), Uid::new(&[0, 0, 0, 1]));
+    }
+}
