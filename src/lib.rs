@@ -8,8 +8,10 @@
 //! | [`clock`] | reads time, alone |
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
 //! | [`emulator`] | plays a virtual encoder on a pty |
+//! | [`cli`] | the command line, one file a subcommand |
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod emulator;
 pub mod fault;

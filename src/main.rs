@@ -1,3 +1,7 @@
-//! The `encoderd` program.
+//! The `encoderd` program: reads the command line and hands over to one file a subcommand.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    encoderd::cli::main()
+}

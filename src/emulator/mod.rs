@@ -23,6 +23,7 @@ pub use cards::{CardSpec, CardSpecError, CardsError, SimulatedKind};
 use encoder_protocols::dialect::Reader;
 use engine::Engine;
 use socket::ControlSocket;
+pub(crate) use socket::describe;
 use std::io;
 use std::path::PathBuf;
 use tokio::sync::watch;
