@@ -334,6 +334,23 @@ mod tests {
     }
 
     #[test]
+    fn no_flipped_bit_of_a_short_frame_makes_another_one() {
+        let short = [Frame::Ack, Frame::Nack, Frame::Error, Frame::FromChip(Payload::of([0x41, 0x00]))];
+        for frame in short {
+            let bytes = frame.encode();
+            for bit in 0..bytes.len() * 8 {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let mut decoder = Decoder::new();
+                decoder.push(&bytes);
+                // The first byte is padding, and may be anything.
+                let expected = (bit < 8).then(|| frame.clone());
+                assert_eq!(decoder.next_frame_after_silence(), expected, "bit {bit} of {frame:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_debug_print_shows_no_key() {
         let auth = alloc::format!("{:?}", Frame::ToChip(Payload::of([0x40, 0x01, 0x60, 0x04, 0xA7, 0xA7])));
         assert!(!auth.contains("167") && !auth.contains("a7"), "{auth}");

@@ -49,7 +49,6 @@ enum Selection {
 }
 
 /// What the exchange that runs is for.
-#[derive(Debug)]
 enum Job {
     Idle,
     Wake { opening: usize },
@@ -71,7 +70,10 @@ enum Job {
 /// The host side of the PN532.
 ///
 /// Round trips when nothing goes wrong: `Open` four, `ResetField` and `Close` two, everything else one.
-#[derive(Debug)]
+///
+/// A command whose ACK is lost is sent again and may be carried out twice. That is harmless but for a trailer that
+/// takes away the right to write it: the second write is then `Refused` though the first one is on the card. Whoever
+/// writes trailers verifies them by logging in, whatever the answer.
 pub struct Pn532Host {
     link: Link,
     job: Job,

@@ -4,6 +4,10 @@
 //! carries its command's code and nothing else, so the late answer of one READ looks like the answer of the next. So
 //! whenever an exchange did not go smoothly, the next one waits behind a barrier: a communication line test with a
 //! number that changes. What comes before its echo belongs to the past and is dropped.
+//!
+//! This relies on the line: it may lose, damage and delay, but it keeps the order and repeats nothing by itself.
+//!
+//! No `Debug` here: frames may hold a key.
 
 use super::Command;
 use super::frame::{Decoder, Frame, Payload};
@@ -67,7 +71,6 @@ enum Phase {
     Repeated,
 }
 
-#[derive(Debug)]
 struct Exchange {
     command: Payload,
     frame: Zeroizing<Vec<u8>>,
@@ -82,7 +85,7 @@ struct Exchange {
 }
 
 /// The line to the chip.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Link {
     decoder: Decoder,
     outputs: VecDeque<Output>,
@@ -310,5 +313,131 @@ impl Exchange {
     fn is_answered_by(&self, answer: &Payload) -> bool {
         answer.code() == self.command.code().wrapping_add(1)
             && (!self.barrier || answer.parameters() == self.command.parameters())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+
+    const ACK: [u8; 6] = hex!("0000FF00FF00");
+    /// READ of block 4, a good answer to it, and the answer to a list.
+    const READ: [u8; 4] = hex!("40013004");
+    const READ_ANSWER: [u8; 26] = hex!("0000FF13EDD54100 000102030405060708090A0B0C0D0E0F 7200");
+    const LIST_ANSWER: [u8; 10] = hex!("0000FF03FDD54B00E000");
+
+    /// What is written before the next wait.
+    fn writes(link: &mut Link) -> Vec<Vec<u8>> {
+        let mut writes = Vec::new();
+        loop {
+            match link.poll() {
+                Some(Output::Send(bytes)) => writes.push(bytes),
+                Some(Output::SetBaud(_) | Output::Pause(_)) => {}
+                Some(Output::Wait(_) | Output::Done(_)) | None => return writes,
+            }
+        }
+    }
+
+    fn started() -> Link {
+        let mut link = Link::default();
+        link.begin();
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(writes(&mut link).len(), 1);
+        link
+    }
+
+    /// A line test's frame: TFI and code of either direction, and the barrier's number.
+    fn line_test(direction: [u8; 2], number: u8) -> Vec<u8> {
+        let [tfi, code] = direction;
+        let check = [tfi, code, number].iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte));
+        [&hex!("0000FF05FB")[..], &[tfi, code, 0x00, 0x00, number, check, 0x00]].concat()
+    }
+
+    fn barrier(number: u8) -> Vec<u8> {
+        line_test(hex!("D400"), number)
+    }
+
+    fn echo(number: u8) -> Vec<u8> {
+        line_test(hex!("D501"), number)
+    }
+
+    #[test]
+    fn the_answer_of_another_command_is_none() {
+        let mut link = started();
+        assert_eq!(link.handle(Input::Bytes(&ACK)), None);
+        assert_eq!(link.handle(Input::Bytes(&LIST_ANSWER)), None);
+        assert!(matches!(link.handle(Input::Bytes(&READ_ANSWER)), Some(Ok(answer)) if answer.code() == 0x41));
+    }
+
+    #[test]
+    fn an_answer_without_its_ack_is_one_and_raises_a_barrier() {
+        let mut link = started();
+        assert!(matches!(link.handle(Input::Bytes(&READ_ANSWER)), Some(Ok(_))));
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(writes(&mut link), [barrier(1)]);
+    }
+
+    #[test]
+    fn only_the_echo_of_its_own_number_lowers_a_barrier() {
+        let mut link = Link::default();
+        link.begin();
+        link.distrust();
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(writes(&mut link), [barrier(1)]);
+        for past in [&READ_ANSWER[..], &ACK, &READ_ANSWER, &hex!("0000FF01FF7F8100"), &echo(0), &echo(2)] {
+            assert_eq!(link.handle(Input::Bytes(past)), None);
+            assert_eq!(writes(&mut link), Vec::<Vec<u8>>::new());
+        }
+        assert_eq!(link.handle(Input::Bytes(&echo(1))), None);
+        assert_eq!(writes(&mut link), [hex!("0000FF05FBD440013004B700")]);
+    }
+
+    #[test]
+    fn a_barrier_that_was_repeated_is_none() {
+        let mut link = Link::default();
+        link.begin();
+        link.distrust();
+        link.start(Payload::of(READ), Patience::NORMAL);
+        for number in 1..=BARRIERS {
+            assert_eq!(writes(&mut link), [barrier(number)]);
+            assert_eq!(link.handle(Input::Timeout), None);
+            assert_eq!(writes(&mut link), [barrier(number)]);
+            assert_eq!(link.handle(Input::Bytes(&ACK)), None);
+            let over = link.handle(Input::Bytes(&echo(number)));
+            let expected = (number == BARRIERS).then_some(Err(Trouble::Garbled { skipped: 0 }));
+            assert_eq!(over, expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_was_cancelled_is_distrusted() {
+        let mut link = started();
+        assert_eq!(link.handle(Input::Timeout), None);
+        assert_eq!(link.handle(Input::Timeout), Some(Err(Trouble::NoAnswer)));
+        link.begin();
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(writes(&mut link), [barrier(1)]);
+    }
+
+    #[test]
+    fn what_is_abandoned_is_cancelled_first() {
+        let mut link = started();
+        assert!(link.begin());
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(link.poll(), Some(Output::Send(ACK.to_vec())));
+        assert_eq!(link.poll(), Some(Output::Pause(AFTER_ABORT)));
+        assert_eq!(link.poll(), Some(Output::Send(barrier(1))));
+    }
+
+    #[test]
+    fn what_follows_an_answer_raises_a_barrier() {
+        let mut link = started();
+        link.handle(Input::Bytes(&ACK));
+        let twice = [READ_ANSWER, READ_ANSWER].concat();
+        assert!(matches!(link.handle(Input::Bytes(&twice)), Some(Ok(_))));
+        link.begin();
+        link.start(Payload::of(READ), Patience::NORMAL);
+        assert_eq!(writes(&mut link), [barrier(1)]);
     }
 }
