@@ -1,4 +1,11 @@
 //! The command line: what people read, exit codes, bad input.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for states by the real clock"
+)]
 
 #[path = "support/desk.rs"]
 mod desk;

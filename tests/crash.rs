@@ -1,5 +1,12 @@
 //! The built daemon, stopped and killed in the middle of an encode: after the restart the attempt ends, the card holds
 //! the old or the new credential, and the hub agrees with the card.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for states by the real clock"
+)]
 
 #[path = "support/desk.rs"]
 mod desk;

@@ -1,5 +1,12 @@
 //! The whole path on real ptys: the built daemon, a virtual PN532 in a process of its own, a card with real rules, the
 //! HTTP API. Every failure has its physical cause.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for states by the real clock"
+)]
 
 #[path = "../support/desk.rs"]
 mod desk;

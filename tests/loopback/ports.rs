@@ -23,7 +23,7 @@ async fn a_hang_up_while_idle_is_noticed_and_costs_nothing() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let ticks = cpu_ticks(desk.daemon_pid()) - before;
     desk.wait_for("online again", |encoders| encoders[0]["state"] == "online").await;
-    let back = unplugged.elapsed() - Duration::from_secs(5);
+    let back = unplugged.elapsed().saturating_sub(Duration::from_secs(5));
     println!("noticed after {noticed:?}, {ticks} ticks of CPU in 3 s, usable {back:?} after its return");
     assert!(noticed < Duration::from_secs(1), "{noticed:?}");
     assert!(ticks <= 3, "{ticks} ticks of 10 ms in 3 s is more than 1 %");

@@ -1,4 +1,5 @@
 //! A front desk for tests: the built program with a configuration of its own, virtual encoders on ptys, the API.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use encoderd::daemon::control::{Answer, Request, StatusAnswer, ask};
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,10 +38,10 @@ impl VirtualEncoder {
             command.args(["--card", card]);
         }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut line = String::new();
+        let mut path = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the emulator prints its path");
-        assert!(line.starts_with("/dev/pts/"), "{line}");
+        BufReader::new(stdout).read_line(&mut path).expect("the emulator prints its path");
+        assert!(path.starts_with("/dev/pts/"), "{path}");
         Self { child, link, control }
     }
 
@@ -227,7 +228,8 @@ impl Desk {
         self.daemon = Some(child);
         let status = self.status().await;
         self.url = status.hub_url;
-        self.key = std::fs::read_to_string(self.state_dir().join("api-key")).unwrap().trim().to_owned();
+        let key = std::fs::read_to_string(self.state_dir().join("api-key")).unwrap();
+        self.key = key.trim().to_owned();
     }
 
     /// The running daemon's view; waits for the daemon to be there.
@@ -435,7 +437,7 @@ impl Drop for Desk {
             let _reaped = daemon.wait();
         }
         if std::thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            let _nobody_reads = writeln!(std::io::stderr(), "--- the daemon's log ---\n{}", self.log());
         }
     }
 }
