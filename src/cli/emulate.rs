@@ -36,11 +36,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let emulator = Emulator::start(Settings { reader, link, control, card, pace })?;
     let mut paths = emulator.paths();
     let stop = CancellationToken::new();
-    let mut running = std::pin::pin!(emulator.run(stop.clone()));
+    // A task of its own runs on the thread that hears of the pty's bytes; this one would have to be woken in addition.
+    let mut running = tokio::spawn(emulator.run(stop.clone()));
     paths.mark_changed();
     loop {
         tokio::select! {
-            ended = &mut running => return Ok(ended.map(|()| ExitCode::SUCCESS)?),
+            ended = &mut running => return Ok(ended?.map(|()| ExitCode::SUCCESS)?),
             Ok(()) = paths.changed() => super::print(&paths.borrow_and_update().display().to_string()),
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),

@@ -20,6 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// What one read takes. A pty hands out at most 4096 bytes at a time.
@@ -141,7 +142,8 @@ fn watch_closes(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     reason = "its successor is `unsafe` for the sake of types that do not own what they show; an OwnedFd meets its terms"
 )]
 fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(fd)
+    // Writes never wait, so that room to write is no news.
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 /// Waits until somebody has closed the pty; without a watch for ever.
