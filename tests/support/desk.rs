@@ -229,7 +229,7 @@ impl Desk {
         let status = self.status().await;
         self.url = status.hub_url;
         let key = std::fs::read_to_string(self.state_dir().join("api-key")).unwrap();
-        self.key = key.trim().to_owned();
+        self.key = key.trim().into();
     }
 
     /// The running daemon's view; waits for the daemon to be there.

@@ -1,3 +1,5 @@
+//! The simulated card against the data sheet's tables.
+
 use super::*;
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, Condition};
 use alloc::vec;

@@ -122,6 +122,17 @@ impl Pn532Device {
         }
     }
 
+    /// What follows the ACK that ends a change of speed, when it is said to have come at the new one.
+    ///
+    /// A pty only tells the speed at which the host's line is when its bytes are read; a host that switches right
+    /// behind its ACK has switched by then.
+    fn ack_at_the_new_speed<'a>(&self, bytes: &'a [u8], baud: u32) -> Option<&'a [u8]> {
+        if self.baud_after_ack != Some(baud) {
+            return None;
+        }
+        bytes.strip_prefix(Frame::Ack.encode().as_slice())
+    }
+
     fn command(&mut self, command: &Payload) {
         self.cancel();
         self.baud_after_ack = None;
@@ -193,6 +204,10 @@ impl Default for Pn532Device {
 
 impl Device for Pn532Device {
     fn receive(&mut self, bytes: &[u8], baud: u32) {
+        if let Some(rest) = self.ack_at_the_new_speed(bytes, baud) {
+            self.take(&Frame::Ack);
+            return self.receive(rest, baud);
+        }
         if baud != self.baud {
             // At another speed the bits fall apart into something else, which no checksum fits.
             self.decoder.clear();

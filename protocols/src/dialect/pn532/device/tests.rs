@@ -1,3 +1,5 @@
+//! The chip seen from its own end, frame by frame.
+
 use super::*;
 use crate::card_sim::{Card, ClassicCard};
 use crate::family::classic::ClassicSize;
@@ -50,6 +52,14 @@ fn it_sleeps_until_woken_and_configured() {
     assert_eq!(ask(&mut device, &hex!("16F0")), hex!("1700"));
     assert_eq!(exchange(&mut device, &diagnose), hex!(""));
     assert_eq!(exchange(&mut device, &diagnose).len(), 6 + 16, "awake again without a SAM configuration");
+}
+
+#[test]
+fn an_ack_that_is_read_after_the_host_has_switched_still_ends_the_change() {
+    let mut device = awake();
+    exchange(&mut device, &hex!("0000FF03FDD410071500"));
+    device.receive(&hex!("0000FF00FF00 0000FF02FED4022A00"), 921_600);
+    assert_eq!(device.poll().map(|ack| (ack.baud, ack.kind)), Some((921_600, TransmissionKind::Ack)));
 }
 
 #[test]
