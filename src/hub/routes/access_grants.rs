@@ -159,8 +159,8 @@ pub(super) async fn list(
 pub(super) async fn update(State(hub): State<Hub>, Input(update): Input<Update>) -> Result<Json<Done>, ApiError> {
     let mut transaction = hub.store().begin().await?;
     let grant = named(&mut transaction, update.access_grant_id, update.access_grant_key.as_deref()).await?;
-    let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.unwrap_or(grant.ends_at))?;
-    let name = update.name.unwrap_or(grant.name);
+    let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.apply(grant.ends_at))?;
+    let name = update.name.apply(grant.name);
     access_grants::update(&mut transaction, grant.access_grant_id, times, name.as_deref()).await?;
     if (times.starts_at, times.ends_at) != (grant.starts_at, grant.ends_at) {
         for credential in acs_credentials::of_grant(&mut transaction, grant.access_grant_id).await? {
