@@ -83,6 +83,18 @@ pub struct Create {
     pub acs_entrance_ids: AnyOf<AcsEntranceId>,
     /// The older way to name doors.
     pub location: Option<RequestLocation>,
+    /// This hub has no spaces.
+    #[serde(default)]
+    pub space_ids: AnyOf<String>,
+    /// This hub has no spaces.
+    #[serde(default)]
+    pub space_keys: AnyOf<String>,
+    /// This hub has no spaces; the older name.
+    #[serde(default)]
+    pub location_ids: AnyOf<String>,
+    /// This hub has no devices.
+    #[serde(default)]
+    pub device_ids: AnyOf<String>,
     /// From when; absent: now.
     pub starts_at: Option<Time>,
     /// Until when; absent or null: without end.

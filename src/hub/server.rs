@@ -109,9 +109,7 @@ mod tests {
     use axum::routing::get;
 
     async fn panics() -> &'static str {
-        if std::hint::black_box(true) {
-            panic!("a handler failed");
-        }
+        assert!(std::hint::black_box(false), "a handler failed");
         "fine"
     }
 

@@ -379,6 +379,11 @@ async fn a_filter_lets_through_what_it_names_and_an_empty_list_nothing() {
     assert_eq!(count(world.get("/acs/entrances/list", "search=ROOM+10").await), 3);
     assert_eq!(count(world.get("/acs/entrances/list", "search=101").await), 1);
     assert_eq!(count(world.get("/acs/entrances/list", "search=%25").await), 0, "a percent sign is a percent sign");
+    world.made("/user_identities/create", json!({ "full_name": "Änne Müller" }), "user_identity").await;
+    for search in ["%C3%84nne", "M%C3%BCLLER"] {
+        let found = world.get("/user_identities/list", &format!("search={search}")).await.good("user_identities");
+        assert_eq!(found.as_array().unwrap().len(), 1, "{search}");
+    }
     let credential = world.credential().await;
     assert_eq!(count(world.get("/acs/entrances/list", &format!("acs_credential_id={credential}")).await), 2);
     let none = format!("acs_system_id={}", Uuid::new_v4());

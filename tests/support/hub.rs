@@ -24,7 +24,7 @@ pub const CARD: &str = "04A1B2C3";
 pub const OTHER_CARD: &str = "04FFEEDD";
 
 /// Long enough for everything that should happen, short enough for a test that fails.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(20);
 
 pub fn settings(directory: &Path) -> Settings {
     Settings {
@@ -55,11 +55,11 @@ impl World {
         Self::with(Duration::from_secs(8), Patience::default()).await
     }
 
-    /// A hub that gives up quickly: cards 100 ms, work 100 ms.
+    /// A hub that gives up quickly: deadlines of 800 ms, and 2 s more for what was started.
     pub async fn impatient() -> Self {
         let patience =
-            Patience { work: Duration::from_millis(200), finish: Duration::from_millis(600), ..Patience::default() };
-        Self::with(Duration::from_millis(200), patience).await
+            Patience { work: Duration::from_millis(400), finish: Duration::from_secs(2), ..Patience::default() };
+        Self::with(Duration::from_millis(400), patience).await
     }
 
     pub async fn with(card_wait: Duration, patience: Patience) -> Self {
