@@ -2,7 +2,7 @@
 
 use crate::api::envelope::Object;
 use crate::api::id::{AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, UserIdentityId, WorkspaceId};
-use crate::api::parameters::{AnyOf, Filled, Limit, given};
+use crate::api::parameters::{AnyOf, Change, Filled, Limit};
 use crate::api::time::Time;
 use crate::api::user_identities::Person;
 use crate::api::{AccessMode, Nothing};
@@ -83,6 +83,18 @@ pub struct Create {
     pub acs_entrance_ids: AnyOf<AcsEntranceId>,
     /// The older way to name doors.
     pub location: Option<RequestLocation>,
+    /// This hub has no spaces.
+    #[serde(default)]
+    pub space_ids: AnyOf<String>,
+    /// This hub has no spaces.
+    #[serde(default)]
+    pub space_keys: AnyOf<String>,
+    /// This hub has no spaces; the older name.
+    #[serde(default)]
+    pub location_ids: AnyOf<String>,
+    /// This hub has no devices.
+    #[serde(default)]
+    pub device_ids: AnyOf<String>,
     /// From when; absent: now.
     pub starts_at: Option<Time>,
     /// Until when; absent or null: without end.
@@ -150,9 +162,9 @@ pub struct Update {
     /// From when.
     pub starts_at: Option<Time>,
     /// Until when; null: without end.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub ends_at: Option<Option<Time>>,
+    #[serde(skip_serializing_if = "Change::keeps")]
+    pub ends_at: Change<Time>,
     /// The caller's name for it.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    pub name: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Change::keeps")]
+    pub name: Change<String>,
 }

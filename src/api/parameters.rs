@@ -1,7 +1,7 @@
 //! What several endpoints' parameters share: lists, values that may be null, pages, checked texts.
 
-use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -55,9 +55,47 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyOf<T> {
     }
 }
 
-/// Tells a parameter that is null from one that is absent: `Some(None)` and `None`.
-pub fn given<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// What an update does to a nullable value: absent leaves it, null clears it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// The parameter was not given.
+    #[default]
+    Keep,
+    /// The parameter was null.
+    Clear,
+    /// The parameter was this.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// The value after the update.
+    pub fn apply(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+
+    /// Whether the value stays, for leaving the parameter out of a request.
+    pub fn keeps(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+}
+
+impl<T: Serialize> Serialize for Change<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Clear => serializer.serialize_none(),
+            Self::Set(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
 }
 
 /// A text with at least one character that shows.
@@ -144,12 +182,12 @@ mod tests {
     fn null_is_told_from_absent() {
         #[derive(Deserialize)]
         struct Update {
-            #[serde(default, deserialize_with = "given")]
-            ends_at: Option<Option<u32>>,
+            #[serde(default)]
+            ends_at: Change<u32>,
         }
         let read = |text| serde_json::from_str::<Update>(text).unwrap().ends_at;
-        assert_eq!(read("{}"), None);
-        assert_eq!(read("{\"ends_at\":null}"), Some(None));
-        assert_eq!(read("{\"ends_at\":5}"), Some(Some(5)));
+        assert_eq!(read("{}"), Change::Keep);
+        assert_eq!(read("{\"ends_at\":null}"), Change::Clear);
+        assert_eq!(read("{\"ends_at\":5}"), Change::Set(5));
     }
 }

@@ -104,7 +104,6 @@ async fn begin(
     let now = now();
     let whole = hub.card_wait() + hub.patience().work;
     let id = ActionAttemptId::random();
-    let span = tracing::info_span!("attempt", action_attempt_id = %id);
     let mut attempt = NewAttempt {
         action_attempt_id: id,
         action_type: match work {
@@ -145,7 +144,7 @@ async fn begin(
         let made = action_attempts::get(&mut connection, id).await?;
         made.map(|attempt| attempt.object).ok_or_else(|| ApiError::no::<ActionAttempt>(id))
     }
-    .instrument(span)
+    .instrument(span(id))
     .await
 }
 
@@ -201,7 +200,7 @@ async fn settle_with(connection: &mut Connection, attempt: &Attempt, fault: &Fau
     let id = attempt.object.action_attempt_id;
     let settled = action_attempts::settle(connection, id, &Settlement::Error(error), now()).await?;
     if settled {
-        tracing::info_span!("attempt", action_attempt_id = %id).in_scope(|| log_fault(attempt.acs_encoder_id, fault));
+        span(id).in_scope(|| log_fault(attempt.acs_encoder_id, fault));
     }
     Ok(settled)
 }
@@ -231,9 +230,13 @@ pub(super) async fn next(
 
 /// Gives a daemon leave to start a job, or not.
 pub(super) async fn start(hub: &Hub, request: &StartRequest) -> Result<StartResponse, StoreError> {
+    start_inner(hub, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
+}
+
+async fn start_inner(hub: &Hub, request: &StartRequest) -> Result<StartResponse, StoreError> {
     let id = ActionAttemptId(request.action_attempt_id);
     let refused = |reason: &str| {
-        tracing::info!(action_attempt_id = %id, reason, "start refused");
+        tracing::info!(reason, "start refused");
         Ok(StartResponse::Refused { reason: reason.to_owned() })
     };
     let mut transaction = hub.store().begin().await?;
@@ -264,7 +267,7 @@ pub(super) async fn start(hub: &Hub, request: &StartRequest) -> Result<StartResp
     jobs::start(&mut transaction, id, now()).await?;
     transaction.commit().await?;
     let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(action_attempt_id = %id, fence = request.fence, remaining_ms, "started");
+    tracing::info!(fence = request.fence, remaining_ms, "started");
     Ok(StartResponse::Go { remaining_ms })
 }
 
@@ -282,6 +285,10 @@ async fn too_late(hub: &Hub, connection: &mut Connection, attempt: &Attempt) -> 
 
 /// Takes the end of a job. The first result for an offer counts; sent again, it gets the same answer.
 pub(super) async fn finish(hub: &Hub, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
+    finish_inner(hub, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
+}
+
+async fn finish_inner(hub: &Hub, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
     let id = ActionAttemptId(request.action_attempt_id);
     let now = now();
     let mut transaction = hub.store().begin().await?;
@@ -289,7 +296,7 @@ pub(super) async fn finish(hub: &Hub, request: &ResultRequest) -> Result<ResultR
     let job = jobs::get(&mut transaction, id).await?;
     let (Some(attempt), Some(job)) = (attempt, job) else {
         // Acknowledged, or the daemon would send it for ever: this database is older than the job.
-        tracing::warn!(action_attempt_id = %id, "a result for a job that the hub does not know");
+        tracing::warn!("a result for a job that the hub does not know");
         return Ok(ResultResponse { settled: false });
     };
     if let Some(earlier) = jobs::result(&mut transaction, id, request.fence).await? {
@@ -325,10 +332,10 @@ pub(super) async fn finish(hub: &Hub, request: &ResultRequest) -> Result<ResultR
     let settled = in_time && action_attempts::settle(&mut transaction, id, &settlement, now).await?;
     jobs::set_result(&mut transaction, id, request.fence, &request.outcome, settled, now).await?;
     transaction.commit().await?;
-    tracing::info_span!("attempt", action_attempt_id = %id).in_scope(|| match &request.outcome {
+    match &request.outcome {
         Outcome::Failed(failed) => log_fault(attempt.acs_encoder_id, &failed.fault),
         Outcome::Encoded(_) | Outcome::Scanned(_) => tracing::info!(fence = request.fence, settled, "finished"),
-    });
+    }
     Ok(ResultResponse { settled })
 }
 
@@ -386,6 +393,11 @@ async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: boo
         give_up(hub, &attempt, &kind.into()).await?;
     }
     Ok(())
+}
+
+/// One filter on it shows an attempt's whole story.
+fn span(id: ActionAttemptId) -> tracing::Span {
+    tracing::info_span!("attempt", action_attempt_id = %id)
 }
 
 fn error_of(work: Work, fault: &Fault) -> AttemptError {

@@ -62,11 +62,7 @@ impl Invalid {
     }
 
     fn sentence(&self) -> String {
-        if self.path.is_empty() {
-            self.message.clone()
-        } else {
-            format!("{} for \"{}\"", self.message, self.path.join("."))
-        }
+        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path.join("."), self.message) }
     }
 }
 

@@ -102,3 +102,31 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+
+    async fn panics() -> &'static str {
+        assert!(std::hint::black_box(false), "a handler failed");
+        "fine"
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_an_answer_and_not_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(run(listener, Router::new().route("/", get(panics)), stop.clone()));
+        for _ in 0..2 {
+            let answer = reqwest::get(&url).await.unwrap();
+            assert_eq!(answer.status(), 500);
+            assert!(answer.headers().contains_key("seam-request-id"));
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!((&body["ok"], &body["error"]["type"]), (&false.into(), &"internal_error".into()));
+        }
+        stop.cancel();
+        server.await.unwrap();
+    }
+}

@@ -342,7 +342,7 @@ impl<'de> MapAccess<'de> for Entries {
 mod tests {
     use super::*;
     use crate::api::id::AcsEncoderId;
-    use crate::api::parameters::{AnyOf, Limit, given};
+    use crate::api::parameters::{AnyOf, Change, Limit};
     use serde::Deserialize;
     use serde_json::json;
 
@@ -355,8 +355,8 @@ mod tests {
         limit: Limit,
         flag: Option<bool>,
         name: Option<String>,
-        #[serde(default, deserialize_with = "given")]
-        ends_at: Option<Option<String>>,
+        #[serde(default)]
+        ends_at: Change<String>,
         inner: Option<Inner>,
     }
 
@@ -385,13 +385,13 @@ mod tests {
         .unwrap();
         assert_eq!(probe.acs_encoder_id.to_string(), ID);
         assert_eq!(probe.acs_system_ids.0.unwrap(), ["a", "b"]);
-        assert_eq!((probe.limit.0, probe.flag, probe.name, probe.ends_at), (Some(5), Some(true), None, Some(None)));
+        assert_eq!((probe.limit.0, probe.flag, probe.name, probe.ends_at), (Some(5), Some(true), None, Change::Clear));
         assert_eq!(probe.inner, Some(Inner { count: -1, mode: crate::api::AccessMode::Card }));
         let one = query(&format!("acs_encoder_id={ID}&acs_system_ids=a")).unwrap();
         assert_eq!(one.acs_system_ids.0.unwrap(), ["a"], "a single value is a list of one");
         let none = query(&format!("acs_encoder_id={ID}&acs_system_ids=")).unwrap();
         assert!(none.acs_system_ids.0.unwrap().is_empty(), "an empty value is an empty list");
-        assert_eq!(none.ends_at, None, "absent is not null");
+        assert_eq!(none.ends_at, Change::Keep, "absent is not null");
     }
 
     #[test]

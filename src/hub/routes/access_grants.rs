@@ -33,6 +33,17 @@ pub(super) async fn create(
         let path = vec!["requested_access_methods".to_owned(), index.to_string(), "mode".to_owned()];
         return Err(Invalid { path, message: CARDS_ONLY.to_owned() }.into());
     }
+    // Ignoring these would make a card that opens less than was asked for.
+    for (name, asked) in [
+        ("space_ids", &create.space_ids),
+        ("space_keys", &create.space_keys),
+        ("location_ids", &create.location_ids),
+        ("device_ids", &create.device_ids),
+    ] {
+        if asked.0.as_ref().is_some_and(|ids| !ids.is_empty()) {
+            return Err(Invalid::parameter(name, "There are only entrances here; name them in acs_entrance_ids").into());
+        }
+    }
     let now = now();
     let times = card_times(create.starts_at.unwrap_or(now), create.ends_at)?;
     let mut entrances = create.acs_entrance_ids.into_values();
@@ -159,8 +170,8 @@ pub(super) async fn list(
 pub(super) async fn update(State(hub): State<Hub>, Input(update): Input<Update>) -> Result<Json<Done>, ApiError> {
     let mut transaction = hub.store().begin().await?;
     let grant = named(&mut transaction, update.access_grant_id, update.access_grant_key.as_deref()).await?;
-    let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.unwrap_or(grant.ends_at))?;
-    let name = update.name.unwrap_or(grant.name);
+    let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.apply(grant.ends_at))?;
+    let name = update.name.apply(grant.name);
     access_grants::update(&mut transaction, grant.access_grant_id, times, name.as_deref()).await?;
     if (times.starts_at, times.ends_at) != (grant.starts_at, grant.ends_at) {
         for credential in acs_credentials::of_grant(&mut transaction, grant.access_grant_id).await? {

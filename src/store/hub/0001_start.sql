@@ -150,8 +150,7 @@ CREATE TABLE job (
     state TEXT NOT NULL,
     fence BIGINT NOT NULL,
     -- When it was last offered or started.
-    moved_at BIGINT NOT NULL,
-    progress TEXT
+    moved_at BIGINT NOT NULL
 );
 CREATE INDEX job_open ON job (acs_encoder_id) WHERE state <> 'done';
 

@@ -118,7 +118,7 @@ pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Res
         select.and("1 = 0");
     }
     select.and_search(
-        "LOWER(c.display_name) LIKE $ ESCAPE '\\' OR LOWER(COALESCE(c.card_number, '')) LIKE $ ESCAPE '\\'",
+        "LOWER(c.display_name) LIKE LOWER($) ESCAPE '\\' OR LOWER(COALESCE(c.card_number, '')) LIKE LOWER($) ESCAPE '\\'",
         filter.search.as_ref().map(|search| search.0.as_str()),
     );
     each(&select.page("c", "created_at", "acs_credential_id", page, connection).await?, read)

@@ -41,8 +41,10 @@ pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Res
         "e.acs_entrance_id IN (SELECT acs_entrance_id FROM acs_credential_entrance WHERE acs_credential_id = $)",
         filter.acs_credential_id,
     );
-    select
-        .and_search("LOWER(e.display_name) LIKE $ ESCAPE '\\'", filter.search.as_ref().map(|search| search.0.as_str()));
+    select.and_search(
+        "LOWER(e.display_name) LIKE LOWER($) ESCAPE '\\'",
+        filter.search.as_ref().map(|search| search.0.as_str()),
+    );
     each(&select.page("e", "door", "acs_entrance_id", page, connection).await?, object)
 }
 

@@ -79,7 +79,8 @@ pub async fn get(connection: &mut Connection, id: AcsSystemId) -> Result<Option<
 pub async fn list(connection: &mut Connection, filter: &List) -> Result<Vec<AcsSystem>, StoreError> {
     let mut select = Select::new(SELECT);
     select.and_id("s.connected_account_id = $", filter.connected_account_id);
-    select.and_search("LOWER(s.name) LIKE $ ESCAPE '\\'", filter.search.as_ref().map(|search| search.0.as_str()));
+    select
+        .and_search("LOWER(s.name) LIKE LOWER($) ESCAPE '\\'", filter.search.as_ref().map(|search| search.0.as_str()));
     select.fetch(" ORDER BY s.created_at, s.acs_system_id", connection).await?.iter().map(object).collect()
 }
 

@@ -63,8 +63,8 @@ pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Res
     select.and_maybe("u.email_address = $", filter.user_identity_email_address.as_deref());
     select.and_maybe("u.phone_number = $", filter.user_identity_phone_number.as_deref());
     select.and_search(
-        "LOWER(COALESCE(a.full_name, '')) LIKE $ ESCAPE '\\' OR LOWER(COALESCE(a.email_address, '')) LIKE $ ESCAPE '\\'
-         OR COALESCE(a.phone_number, '') LIKE $ ESCAPE '\\'",
+        "LOWER(COALESCE(a.full_name, '')) LIKE LOWER($) ESCAPE '\\' OR LOWER(COALESCE(a.email_address, '')) LIKE LOWER($) ESCAPE '\\'
+         OR COALESCE(a.phone_number, '') LIKE LOWER($) ESCAPE '\\'",
         filter.search.as_ref().map(|search| search.0.as_str()),
     );
     each(&select.page("a", "created_at", "acs_user_id", page, connection).await?, object)

@@ -4,7 +4,7 @@
 //! that names the state it found, and raises the fence.
 
 use super::{Columns as _, to_json};
-use crate::api::bridge::{Job, JobWork, Outcome, Progress};
+use crate::api::bridge::{Job, JobWork, Outcome};
 use crate::api::id::{AcsEncoderId, ActionAttemptId, BridgeId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
@@ -130,20 +130,6 @@ pub async fn get(connection: &mut Connection, id: ActionAttemptId) -> Result<Opt
 pub async fn start(connection: &mut Connection, id: ActionAttemptId, now: Time) -> Result<(), StoreError> {
     sqlx::query("UPDATE job SET state = 'started', moved_at = $1 WHERE action_attempt_id = $2 AND state <> 'done'")
         .bind(now.ms())
-        .bind(id.to_string())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Notes how far a daemon is.
-pub async fn set_progress(
-    connection: &mut Connection,
-    id: ActionAttemptId,
-    progress: Progress,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE job SET progress = $1 WHERE action_attempt_id = $2 AND state <> 'done'")
-        .bind(to_json(&progress))
         .bind(id.to_string())
         .execute(connection)
         .await?;

@@ -129,11 +129,13 @@ impl Select {
         let _ = write!(self.sql, " AND {column} IN ({})", places.join(", "));
     }
 
-    /// Adds a condition on a text that contains another, whatever the case; each `$` in it is the pattern.
+    /// Adds a condition on a text that contains another; each `$` in it is the pattern.
+    ///
+    /// Both sides go through the engine's own `LOWER`: engines differ in which letters they know (SQLite: ASCII only).
     pub(super) fn and_search(&mut self, condition: &'static str, search: Option<&str>) {
         let Some(search) = search else { return };
         let mut pattern = String::from("%");
-        for c in search.to_lowercase().chars() {
+        for c in search.chars() {
             if matches!(c, '%' | '_' | '\\') {
                 pattern.push('\\');
             }

@@ -32,8 +32,8 @@ pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Res
     select.and_any_of("u.user_identity_id", filter.user_identity_ids.0.as_deref());
     select.and_maybe("u.created_at < $", filter.created_before);
     select.and_search(
-        "LOWER(COALESCE(u.full_name, '')) LIKE $ ESCAPE '\\' OR LOWER(COALESCE(u.email_address, '')) LIKE $ ESCAPE '\\'
-         OR COALESCE(u.phone_number, '') LIKE $ ESCAPE '\\' OR LOWER(COALESCE(u.user_identity_key, '')) LIKE $ ESCAPE '\\'",
+        "LOWER(COALESCE(u.full_name, '')) LIKE LOWER($) ESCAPE '\\' OR LOWER(COALESCE(u.email_address, '')) LIKE LOWER($) ESCAPE '\\'
+         OR COALESCE(u.phone_number, '') LIKE LOWER($) ESCAPE '\\' OR LOWER(COALESCE(u.user_identity_key, '')) LIKE LOWER($) ESCAPE '\\'",
         filter.search.as_ref().map(|search| search.0.as_str()),
     );
     let page = select.page("u", "created_at", "user_identity_id", page, connection).await?;

@@ -1,0 +1,20 @@
+//! The hub over HTTP: the test calls the Seam API and plays the desk's daemon.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+#[path = "hub/attempts.rs"]
+mod attempts;
+#[path = "hub/bridge.rs"]
+mod bridge;
+#[path = "hub/cards.rs"]
+mod cards;
+#[path = "hub/endpoints.rs"]
+mod endpoints;
+#[path = "hub/grants.rs"]
+mod grants;
+#[path = "hub/requests.rs"]
+mod requests;
+#[path = "hub/startup.rs"]
+mod startup;
+#[path = "support/hub.rs"]
+mod support;

@@ -1,0 +1,90 @@
+//! Requests that are no good at all.
+
+use crate::support::{API_KEY, Answer, BRIDGE_TOKEN, World};
+use reqwest::{Method, header};
+use serde_json::json;
+
+async fn raw(world: &World, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+    let request = reqwest::Client::new()
+        .post(format!("{}/acs/encoders/list", world.base))
+        .bearer_auth(API_KEY)
+        .header(header::CONTENT_TYPE, content_type)
+        .body(body);
+    Answer::read(request.send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_object_is_refused() {
+    let world = World::new().await;
+    for (content_type, body) in [
+        ("application/json", "{\"limit\": 5"),
+        ("application/json", "[]"),
+        ("application/json", "null"),
+        ("application/json", "\u{1}"),
+        ("text/plain", "{}"),
+        ("application/x-www-form-urlencoded", "limit=5"),
+    ] {
+        let answer = raw(&world, content_type, body).await;
+        let tree = &answer.refused(400, "invalid_input")["validation_errors"];
+        assert!(tree["_errors"][0].is_string(), "{tree}");
+    }
+    for (content_type, body) in
+        [("application/json; charset=utf-8", "{}"), ("application/vnd.api+json", "{}"), ("text/plain", "")]
+    {
+        raw(&world, content_type, body).await.good("acs_encoders");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_one_mebibyte_is_refused_and_one_just_below_is_not() {
+    let world = World::new().await;
+    let padded = |bytes: usize| format!("{{\"_\":\"{}\"}}", "x".repeat(bytes - 8));
+    raw(&world, "application/json", padded(1 << 20)).await.good("acs_encoders");
+    raw(&world, "application/json", padded((1 << 20) + 1)).await.refused(413, "payload_too_large");
+    raw(&world, "application/json", padded(4 << 20)).await.refused(413, "payload_too_large");
+}
+
+#[tokio::test]
+async fn unknown_paths_are_json_too() {
+    let world = World::new().await;
+    for path in ["/", "/acs/encoders", "/acs/encoders/list/", "/nothing"] {
+        world.get(path, "").await.refused(404, "not_found");
+        world.post(path, json!({})).await.refused(404, "not_found");
+    }
+    world
+        .send(Method::GET, "/bridge/v1/jobs/next", "", None, Some(BRIDGE_TOKEN))
+        .await
+        .refused(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let world = World::new().await;
+    for path in ["/healthz", "/readyz"] {
+        world.send(Method::GET, path, "", None, None).await.good("ok");
+    }
+}
+
+#[tokio::test]
+async fn the_bridge_protocol_takes_its_own_token_only() {
+    let world = World::new().await;
+    for path in ["encoders/sync", "jobs/next", "jobs/start", "jobs/progress", "jobs/result", "events"] {
+        let path = format!("/bridge/v1/{path}");
+        for key in [None, Some(API_KEY), Some("")] {
+            world.send(Method::POST, &path, "", Some(&json!({})), key).await.refused(401, "unauthorized");
+        }
+        world.send(Method::POST, &path, "", Some(&json!({})), Some(BRIDGE_TOKEN)).await.refused(400, "invalid_input");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_query_and_body_is_taken_from_the_body() {
+    let world = World::new().await;
+    let entrances = world.entrances().await;
+    let query = format!("acs_entrance_id={}", entrances[0]);
+    let body = json!({ "acs_entrance_id": entrances[1] });
+    let answer = world.send(Method::POST, "/acs/entrances/get", &query, Some(&body), Some(API_KEY)).await;
+    assert_eq!(answer.good("acs_entrance")["display_name"], "Room 102");
+    let answer = world.send(Method::POST, "/acs/entrances/get", &query, None, Some(API_KEY)).await;
+    assert_eq!(answer.good("acs_entrance")["display_name"], "Room 101");
+}

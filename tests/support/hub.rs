@@ -1,0 +1,386 @@
+//! A hub in the test's own process, a caller of its API, and a desk's daemon that the test plays.
+
+use encoderd::api::bridge::{
+    Encoded, EncoderReport, EncoderState, Failed, Job, NextResponse, Outcome, Presence, ResultResponse, Scanned,
+    ScannedCredential, StartResponse, SyncResponse,
+};
+use encoderd::clock;
+use encoderd::fault::{Fault, FaultKind};
+use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningHub, Settings};
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub const API_KEY: &str = "seam_test_key";
+pub const BRIDGE_TOKEN: &str = "bridge-token-of-the-tests";
+
+/// A card, and another one.
+pub const CARD: &str = "04A1B2C3";
+pub const OTHER_CARD: &str = "04FFEEDD";
+
+/// Long enough for everything that should happen, short enough for a test that fails.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub fn settings(directory: &Path) -> Settings {
+    Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        database: format!("sqlite://{}", directory.join("hub.db").display()),
+        card_wait: Duration::from_secs(8),
+        api_key: API_KEY.into(),
+        bridge_token: BRIDGE_TOKEN.into(),
+        property: Some(PropertySettings {
+            name: "Hotel Test".to_owned(),
+            time_zone: Some("Europe/Zurich".to_owned()),
+            entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
+        }),
+    }
+}
+
+/// A running hub with somebody who calls it.
+pub struct World {
+    pub base: String,
+    pub directory: TempDir,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    hub: Option<RunningHub>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Duration::from_secs(8), Patience::default()).await
+    }
+
+    /// A hub that gives up quickly: deadlines of 800 ms, and 2 s more for what was started.
+    pub async fn impatient() -> Self {
+        let patience =
+            Patience { work: Duration::from_millis(400), finish: Duration::from_secs(2), ..Patience::default() };
+        Self::with(Duration::from_millis(400), patience).await
+    }
+
+    pub async fn with(card_wait: Duration, patience: Patience) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::in_directory(directory, card_wait, patience).await
+    }
+
+    async fn in_directory(directory: TempDir, card_wait: Duration, patience: Patience) -> Self {
+        let settings = Settings { card_wait, ..settings(directory.path()) };
+        let stop = CancellationToken::new();
+        let hub = hub::serve_with(settings, patience, stop.clone()).await.unwrap();
+        let base = format!("http://{}", hub.address);
+        Self { base, directory, client: reqwest::Client::new(), stop, hub: Some(hub) }
+    }
+
+    /// Stops the hub and starts another one on the same database.
+    pub async fn restart(mut self, patience: Patience) -> Self {
+        self.stop().await;
+        let Self { directory, .. } = self;
+        Self::in_directory(directory, Duration::from_secs(8), patience).await
+    }
+
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(hub) = self.hub.take() {
+            hub.stopped().await;
+        }
+    }
+
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Answer {
+        let question = if query.is_empty() { String::new() } else { format!("?{query}") };
+        let mut request = self.client.request(method, format!("{}{path}{question}", self.base));
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// POST with a body, as the older SDKs read too.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, "", Some(&body), Some(API_KEY)).await
+    }
+
+    /// GET with a query, as the newer SDKs read.
+    pub async fn get(&self, path: &str, query: &str) -> Answer {
+        self.send(Method::GET, path, query, None, Some(API_KEY)).await
+    }
+
+    /// POST, and the object that must come of it.
+    pub async fn made(&self, path: &str, body: Value, key: &str) -> Value {
+        self.post(path, body).await.good(key)
+    }
+
+    /// A desk with one encoder that is online.
+    pub async fn desk(&self) -> (Desk, Uuid) {
+        let desk = Desk::new(self);
+        let links = desk.sync(&[report("usb-1", None)]).await.links;
+        (desk, links[0].acs_encoder_id)
+    }
+
+    pub async fn system(&self) -> String {
+        self.get("/acs/systems/list", "").await.good("acs_systems")[0]["acs_system_id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn entrances(&self) -> Vec<String> {
+        let list = self.get("/acs/entrances/list", "").await.good("acs_entrances");
+        list.as_array().unwrap().iter().map(|door| door["acs_entrance_id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A credential for doors 101 and 102 in July 2025, not yet on a card.
+    pub async fn credential(&self) -> String {
+        let (system, entrances) = (self.system().await, self.entrances().await);
+        let user = self
+            .made("/acs/users/create", json!({ "acs_system_id": system, "full_name": "Jane Doe" }), "acs_user")
+            .await;
+        let credential = self
+            .made(
+                "/acs/credentials/create",
+                json!({
+                    "acs_user_id": user["acs_user_id"], "access_method": "card",
+                    "allowed_acs_entrance_ids": [entrances[0], entrances[1]],
+                    "starts_at": "2025-07-13T15:00:00.000Z", "ends_at": "2025-07-16T11:00:00.000Z",
+                }),
+                "acs_credential",
+            )
+            .await;
+        credential["acs_credential_id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn show(&self, credential: &str) -> Value {
+        self.get("/acs/credentials/get", &format!("acs_credential_id={credential}")).await.good("acs_credential")
+    }
+
+    pub async fn encode(&self, encoder: Uuid, credential: &str) -> Value {
+        let body = json!({ "acs_encoder_id": encoder, "acs_credential_id": credential });
+        self.made("/acs/encoders/encode_credential", body, "action_attempt").await
+    }
+
+    pub async fn scan(&self, encoder: Uuid) -> Value {
+        self.made("/acs/encoders/scan_credential", json!({ "acs_encoder_id": encoder }), "action_attempt").await
+    }
+
+    pub async fn attempt(&self, id: &Value) -> Value {
+        let query = format!("action_attempt_id={}", id.as_str().unwrap());
+        self.get("/action_attempts/get", &query).await.good("action_attempt")
+    }
+
+    /// Waits for an attempt to be settled.
+    pub async fn settled(&self, id: &Value) -> Value {
+        let end = clock::Deadline::after(SOON);
+        loop {
+            let attempt = self.attempt(id).await;
+            if attempt["status"] != "pending" {
+                return attempt;
+            }
+            assert!(!end.has_passed(), "still pending: {attempt}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The types of all events about something, oldest first.
+    pub async fn events(&self, query: &str) -> Vec<String> {
+        let events = self.get("/events/list", query).await.good("events");
+        events.as_array().unwrap().iter().map(|event| event["event_type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// What a request was answered with.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Every answer of the hub has a request id and is JSON, whatever went wrong.
+    pub async fn read(response: reqwest::Response) -> Self {
+        let status = response.status();
+        let header = |name: &str| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+        };
+        assert!(Uuid::try_parse(&header("seam-request-id")).is_ok(), "{status} without a request id");
+        assert!(header("content-type").starts_with("application/json"), "{status} is not JSON");
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["ok"], json!(status.is_success()), "{body}");
+        Self { status, body }
+    }
+
+    pub fn good(&self, key: &str) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        assert!(self.body.get(key).is_some(), "{} has no {key}", self.body);
+        self.body[key].clone()
+    }
+
+    #[track_caller]
+    pub fn refused(&self, status: u16, kind: &str) -> &Value {
+        assert_eq!((self.status.as_u16(), self.body["error"]["type"].as_str()), (status, Some(kind)), "{}", self.body);
+        assert!(!self.body["error"]["message"].as_str().unwrap().is_empty());
+        &self.body["error"]
+    }
+
+    /// Refused because of this parameter.
+    #[track_caller]
+    pub fn invalid(&self, parameter: &str) {
+        let tree = &self.refused(400, "invalid_input")["validation_errors"];
+        assert_eq!(tree["_errors"], json!([]), "{tree}");
+        let at = parameter.split('.').fold(tree, |tree, name| &tree[name]);
+        assert!(!at["_errors"][0].as_str().unwrap_or_default().is_empty(), "{tree} says nothing of {parameter}");
+    }
+}
+
+/// A desk's daemon that the test plays.
+pub struct Desk {
+    pub bridge_id: Uuid,
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Desk {
+    pub fn new(world: &World) -> Self {
+        Self { bridge_id: Uuid::new_v4(), base: world.base.clone(), client: reqwest::Client::new() }
+    }
+
+    /// The same daemon after the hub was restarted.
+    pub fn at(&self, world: &World) -> Self {
+        Self { bridge_id: self.bridge_id, base: world.base.clone(), client: reqwest::Client::new() }
+    }
+
+    pub async fn send<T: DeserializeOwned>(&self, path: &str, mut body: Value) -> T {
+        body["bridge_id"] = json!(self.bridge_id);
+        let request = self.client.post(format!("{}/bridge/v1/{path}", self.base)).bearer_auth(BRIDGE_TOKEN).json(&body);
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub async fn sync(&self, encoders: &[EncoderReport]) -> SyncResponse {
+        self.send("encoders/sync", json!({ "version": "0.0.0", "encoders": encoders })).await
+    }
+
+    pub async fn report(&self, report: &EncoderReport) {
+        let event = json!({ "at": clock::wall(), "encoder": report });
+        let _: Value = self.send("events", json!({ "events": [event] })).await;
+    }
+
+    pub async fn next(&self, wait_seconds: u64, in_hand: &[Uuid]) -> Option<Job> {
+        let body = json!({ "wait_seconds": wait_seconds, "in_hand": in_hand });
+        let response: NextResponse = self.send("jobs/next", body).await;
+        response.job
+    }
+
+    /// The job that must be there now.
+    pub async fn job(&self) -> Job {
+        self.next(2, &[]).await.expect("a job")
+    }
+
+    pub async fn start(&self, job: &Job) -> StartResponse {
+        self.send("jobs/start", json!({ "action_attempt_id": job.action_attempt_id, "fence": job.fence })).await
+    }
+
+    /// Takes the next job and starts it.
+    pub async fn started(&self) -> Job {
+        let job = self.job().await;
+        let answer = self.start(&job).await;
+        assert!(matches!(answer, StartResponse::Go { .. }), "{answer:?}");
+        job
+    }
+
+    /// Reports a result; whether it settled the attempt.
+    pub async fn finish(&self, job: &Job, outcome: &Outcome) -> bool {
+        let body = json!({ "action_attempt_id": job.action_attempt_id, "fence": job.fence, "outcome": outcome });
+        let response: ResultResponse = self.send("jobs/result", body).await;
+        response.settled
+    }
+
+    /// Encodes a credential on a card, from the request to the settled attempt.
+    pub async fn encodes(&self, world: &World, encoder: Uuid, credential: &str, outcome: &Outcome) -> Value {
+        let attempt = world.encode(encoder, credential).await;
+        assert_eq!(attempt["status"], "pending", "{attempt}");
+        let job = self.started().await;
+        assert!(self.finish(&job, outcome).await);
+        world.attempt(&attempt["action_attempt_id"]).await
+    }
+
+    /// Scans a card, from the request to the settled attempt's result.
+    pub async fn scans(&self, world: &World, encoder: Uuid, outcome: &Outcome) -> Value {
+        let attempt = world.scan(encoder).await;
+        let job = self.started().await;
+        assert!(self.finish(&job, outcome).await);
+        let attempt = world.attempt(&attempt["action_attempt_id"]).await;
+        assert_eq!(attempt["status"], "success", "{attempt}");
+        attempt["result"].clone()
+    }
+}
+
+/// A virtual encoder that is online.
+pub fn report(device_id: &str, acs_encoder_id: Option<Uuid>) -> EncoderReport {
+    EncoderReport {
+        device_id: device_id.to_owned(),
+        acs_encoder_id,
+        create: true,
+        display_name: format!("Front Desk {device_id}"),
+        model: Some("PN532".to_owned()),
+        firmware: Some("1.6".to_owned()),
+        port: Some("/dev/ttyUSB0".to_owned()),
+        simulated: true,
+        state: EncoderState::Online,
+        presence: Presence::Absent,
+        card_number: None,
+        fault: None,
+    }
+}
+
+pub const ISSUED_AT: u32 = 1_752_420_000;
+
+pub fn encoded(card_number: &str) -> Outcome {
+    encoded_at(card_number, ISSUED_AT, None)
+}
+
+pub fn encoded_at(card_number: &str, issued_at: u32, overwritten: Option<&str>) -> Outcome {
+    Outcome::Encoded(Encoded {
+        card_number: card_number.to_owned(),
+        issued_at,
+        overwritten: overwritten.map(|id| id.parse().unwrap()),
+        simulated: true,
+    })
+}
+
+pub fn failed(kind: FaultKind, card_number: Option<&str>, in_doubt: bool) -> Outcome {
+    Outcome::Failed(Failed {
+        fault: Fault::from(kind),
+        card_number: card_number.map(str::to_owned),
+        in_doubt,
+        simulated: true,
+    })
+}
+
+/// The card that [`World::credential`] was written to.
+pub fn card(credential: &str) -> ScannedCredential {
+    ScannedCredential {
+        acs_credential_id: credential.parse().unwrap(),
+        starts_at: 1_752_418_800,
+        ends_at: 1_752_663_600,
+        issued_at: ISSUED_AT,
+        doors: vec![102, 101],
+        flags: encoderd::api::bridge::CredentialFlags::default(),
+    }
+}
+
+pub fn scanned(card_number: &str, credential: Option<ScannedCredential>) -> Outcome {
+    Outcome::Scanned(Scanned { card_number: card_number.to_owned(), credential, simulated: true })
+}
