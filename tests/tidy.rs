@@ -25,14 +25,11 @@ const FLOORS: &[&[&str]] = &[
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("api", "fault", "an action attempt's error is a fault"),
     ("presence", "api", "presence is reported in the bridge protocol's own words"),
-    ("presence", "clock", "a card is there after it was seen for a while"),
-    ("config", "clock", "durations and time zones"),
     ("device", "keys", "cards are read and written with the property's key"),
     ("link", "store", "links are kept in the state database"),
     ("probe", "daemon", "what the running daemon answers on its control socket"),
     ("cli", "probe", "`encoderd probe`"),
     ("cli", "daemon", "`encoderd run`, `hub` and `demo`, and what the running daemon answers"),
-    ("daemon", "desk", "the daemon serves the clerk's page beside the hub"),
     ("main", "cli", "the program is its command line"),
 ];
 

@@ -12,9 +12,9 @@ mod acs_systems;
 mod acs_users;
 mod action_attempts;
 mod bridge;
-mod encoderd;
 mod events;
 mod health;
+mod live_encoders;
 mod user_identities;
 mod workspaces;
 
@@ -59,7 +59,7 @@ pub(super) fn table(hub: &Hub) -> Router {
         .route("/acs/users/list", reads(acs_users::list))
         .route("/action_attempts/get", reads(action_attempts::get))
         .route("/action_attempts/list", reads(action_attempts::list))
-        .route("/encoderd/v1/encoders", reads(encoderd::encoders))
+        .route("/encoderd/v1/encoders", reads(live_encoders::encoders))
         .route("/events/get", reads(events::get))
         .route("/events/list", reads(events::list))
         .route("/user_identities/create", post(user_identities::create))
