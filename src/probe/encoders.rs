@@ -89,7 +89,15 @@ async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
             Finding::fine(NAME, format!("{name} speaks {dialect}: {model}, firmware {firmware}, {card}"))
         }
         Err(error) => {
-            let finding = Finding::failed(NAME, format!("{name}: {error}"));
+            // What cannot be opened names its port itself.
+            let message = match &error {
+                PortCheckError::Open(error) => error.to_string(),
+                PortCheckError::Gone
+                | PortCheckError::Silent
+                | PortCheckError::WrongDialect
+                | PortCheckError::Field => format!("{name}: {error}"),
+            };
+            let finding = Finding::failed(NAME, message);
             match remedy(&error, dialect) {
                 Some(remedy) => finding.remedy(remedy),
                 None => finding,
