@@ -63,7 +63,7 @@ async fn an_unlinked_encoder_is_not_linked_until_it_is_linked_again() {
 async fn a_desk_that_does_not_ask_for_work_is_disconnected() {
     let patience = Patience { bridge: Duration::from_millis(200), ..Patience::default() };
     // A deadline so far away that it cannot be what ends the attempt.
-    let world = World::with(Duration::from_secs(600), patience).await;
+    let world = World::with(Duration::from_mins(10), patience).await;
     let (desk, encoder) = world.desk().await;
     let credential = world.credential().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
