@@ -263,7 +263,9 @@ async fn start_inner(hub: &Hub, request: &StartRequest) -> Result<StartResponse,
     if remaining.is_zero() {
         return refused("the attempt's time is over");
     }
-    action_attempts::start(&mut transaction, id, now()).await?;
+    if !action_attempts::start(&mut transaction, id, now()).await? {
+        return refused("the attempt has ended");
+    }
     jobs::start(&mut transaction, id, now()).await?;
     transaction.commit().await?;
     let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);

@@ -62,7 +62,8 @@ async fn an_unlinked_encoder_is_not_linked_until_it_is_linked_again() {
 #[tokio::test]
 async fn a_desk_that_does_not_ask_for_work_is_disconnected() {
     let patience = Patience { bridge: Duration::from_millis(200), ..Patience::default() };
-    let world = World::with(Duration::from_secs(8), patience).await;
+    // A deadline so far away that it cannot be what ends the attempt.
+    let world = World::with(Duration::from_mins(10), patience).await;
     let (desk, encoder) = world.desk().await;
     let credential = world.credential().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -214,7 +215,9 @@ async fn an_encoder_that_goes_away_ends_an_attempt_that_was_not_started() {
     gone.state = EncoderState::Silent;
     gone.fault = Some(Fault::with_detail(FaultKind::EncoderSilent, "no answer to GetFirmwareVersion"));
     let id = world.scan(encoder).await["action_attempt_id"].clone();
+    let job = desk.job().await;
     desk.report(&gone).await;
+    assert!(matches!(desk.start(&job).await, StartResponse::Refused { .. }));
     let attempt = world.attempt(&id).await;
     assert_eq!(attempt["error"]["type"], "encoder_communication_timeout");
     assert!(attempt["error"]["message"].as_str().unwrap().contains("GetFirmwareVersion"), "the desk's own words");

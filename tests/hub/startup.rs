@@ -98,3 +98,13 @@ async fn an_open_attempt_outlives_a_restart_of_the_hub() {
     assert!(desk.finish(&job, &crate::support::scanned("04", None)).await);
     assert_eq!(world.attempt(&attempt).await["status"], "success");
 }
+
+#[tokio::test]
+async fn an_open_attempt_whose_desk_does_not_come_back_is_ended_after_a_restart() {
+    let world = World::new().await;
+    let (_desk, encoder) = world.desk().await;
+    let attempt = world.scan(encoder).await["action_attempt_id"].clone();
+    let world = world.restart(Patience { bridge: Duration::from_millis(300), ..Patience::default() }).await;
+    assert_eq!(world.settled(&attempt).await["error"]["type"], "bridge_disconnected");
+    assert_eq!(world.events("event_type=acs_system.added").await.len(), 1);
+}
