@@ -35,6 +35,10 @@ pub(super) enum Order {
     DropNext,
     /// Lose the next acknowledgement.
     DropAck,
+    /// So many bytes of garbage in front of each transmission from now on.
+    Garbage(u8),
+    /// Bytes arrive one at a time, or not.
+    Trickle(bool),
     /// Flip a bit of the next answer.
     CorruptNext,
     /// Let everything arrive later.
@@ -263,6 +267,8 @@ impl Engine {
             Order::DropNext => one_more(&mut self.line.faults.drop_answers),
             Order::DropAck => one_more(&mut self.line.faults.drop_acks),
             Order::CorruptNext => one_more(&mut self.line.faults.corrupt_answers),
+            Order::Garbage(count) => self.line.garbage = usize::from(count),
+            Order::Trickle(on) => self.line.trickle = on,
             Order::Delay(delay) => self.line.set_delay(delay, now),
             Order::Unplug(time) => self.unplug(now + time),
             Order::Silent(is_silent) => self.set_silent(is_silent, now),

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 /// reached only by a host that keeps asking into a long delay; what exceeds it is lost.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
+/// The time between two bytes that arrive one at a time: more than a tick of the runtime's clock, so that a host that
+/// waits for them reads each alone.
+const TRICKLE_GAP: Duration = Duration::from_millis(2);
+
 /// Half a tick of the runtime's clock, which wakes once a millisecond and late: half a tick early is on time on average.
 const TICK_HALF: Duration = Duration::from_micros(500);
 
@@ -37,13 +41,18 @@ pub(super) struct Line {
     held: VecDeque<(Transmission, Instant)>,
     held_bytes: usize,
     delay: Duration,
+    /// So many bytes of garbage go in front of each transmission.
+    pub(super) garbage: usize,
+    /// Bytes arrive one at a time.
+    pub(super) trickle: bool,
 }
 
 impl Line {
     /// A line without delay or faults.
     pub(super) fn new(now: Instant) -> Self {
         let (faults, held) = (Faults::default(), VecDeque::new());
-        Self { faults, sending: None, ready: now, held, held_bytes: 0, delay: Duration::ZERO }
+        let (garbage, trickle) = (0, false);
+        Self { faults, sending: None, ready: now, held, held_bytes: 0, delay: Duration::ZERO, garbage, trickle }
     }
 
     /// Whether the reader is still sending its last transmission.
@@ -82,13 +91,31 @@ impl Line {
     }
 
     fn hold(&mut self, mut transmission: Transmission, sent: Instant) {
+        if self.is_lost(&mut transmission) {
+            return;
+        }
+        // Half a frame's beginning among it, so that a receiver has something to be taken in by.
+        let garbage = [0x00, 0x00, 0xFF, 0x0C, 0xA5, 0xFF].into_iter().cycle().take(self.garbage);
+        transmission.bytes.splice(..0, garbage);
         let len = transmission.bytes.len();
-        if self.is_lost(&mut transmission) || self.held_bytes + len > HELD_BYTES_MAX {
+        if self.held_bytes + len > HELD_BYTES_MAX {
             return;
         }
         self.held_bytes += len;
         // Behind one that is held for longer it waits its turn: only the front of the queue is looked at.
-        self.held.push_back((transmission, sent + self.delay));
+        let arrival = sent + self.delay;
+        if self.trickle {
+            let bytes = core::mem::take(&mut transmission.bytes);
+            let arrivals = (1..).map(|nth| arrival + TRICKLE_GAP * nth);
+            self.held.extend(
+                bytes
+                    .into_iter()
+                    .zip(arrivals)
+                    .map(|(byte, at)| (Transmission { bytes: vec![byte], ..transmission }, at)),
+            );
+        } else {
+            self.held.push_back((transmission, arrival));
+        }
     }
 
     /// Lets the next fault happen to a transmission; true when it is lost altogether.
@@ -217,6 +244,20 @@ mod tests {
         line.cut(now);
         line.set_delay(Duration::ZERO, now);
         assert_eq!(pass(&mut line, answer(7), now), Some(vec![7, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn garbage_goes_ahead_and_bytes_may_come_one_at_a_time() {
+        let now = crate::clock::now();
+        let mut line = Line::new(now);
+        line.garbage = 2;
+        assert_eq!(pass(&mut line, answer(1), now), Some(vec![0, 0, 1, 2, 3, 4, 5]));
+        (line.garbage, line.trickle) = (0, true);
+        assert_eq!(pass(&mut line, answer(1), now), None);
+        let later = now + Duration::from_secs(1);
+        let bytes: Vec<Vec<u8>> = core::iter::from_fn(|| line.arrived(later)).map(|arrived| arrived.bytes).collect();
+        assert_eq!(bytes, [[1], [2], [3], [4], [5]]);
+        assert_eq!(line.held_bytes, 0);
     }
 
     #[test]

@@ -72,12 +72,22 @@ const WORDS: &[Word] = &[
         usage: "delay MS",
         parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Delay(time))),
     },
+    Word { name: "garbage", usage: "garbage N", parse: garbage },
+    Word {
+        name: "trickle",
+        usage: "trickle on|off",
+        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Trickle(on))),
+    },
     Word {
         name: "unplug",
         usage: "unplug MS",
         parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Unplug(time))),
     },
-    Word { name: "silent", usage: "silent on|off", parse: silent },
+    Word {
+        name: "silent",
+        usage: "silent on|off",
+        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Silent(on))),
+    },
     Word { name: "dump", usage: "dump FILE", parse: |rest| file(rest).map(Command::Dump) },
     Word { name: "load", usage: "load FILE", parse: |rest| file(rest).map(Command::Load) },
     Word { name: "stats", usage: "stats", parse: |rest| order(rest, Order::Stats) },
@@ -130,12 +140,17 @@ fn tear(rest: &str) -> Result<Command, Refusal> {
     Ok(Command::Order(Order::Tear { nth, partial }))
 }
 
-fn silent(rest: &str) -> Result<Command, Refusal> {
+fn on_or_off(rest: &str) -> Result<bool, Refusal> {
     match rest {
-        "on" => Ok(Command::Order(Order::Silent(true))),
-        "off" => Ok(Command::Order(Order::Silent(false))),
+        "on" => Ok(true),
+        "off" => Ok(false),
         _ => Err(Refusal::Usage),
     }
+}
+
+fn garbage(rest: &str) -> Result<Command, Refusal> {
+    let count: u8 = rest.parse().map_err(|_| Refusal::Usage)?;
+    Ok(Command::Order(Order::Garbage(count)))
 }
 
 fn milliseconds(rest: &str) -> Result<Duration, Refusal> {
@@ -178,9 +193,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_command_is_told_what_is() {
-        for line in
-            ["place", "tear", "tear 0", "tear -1", "tear 1 half", "delay", "delay 1.5", "silent", "dump", "quit now"]
-        {
+        for line in [
+            "place",
+            "tear",
+            "tear 0",
+            "tear -1",
+            "tear 1 half",
+            "delay",
+            "delay 1.5",
+            "silent",
+            "garbage 256",
+            "trickle",
+            "dump",
+            "quit now",
+        ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.starts_with("usage: "), "{line}: {error}");
         }

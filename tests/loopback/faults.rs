@@ -34,6 +34,22 @@ async fn one_lost_or_damaged_frame_does_not_fail_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn garbage_before_every_frame_and_bytes_one_at_a_time_do_not_fail_a_job() {
+    let desk = Desk::simple().await;
+    let mut previous = desk.credential(2).await;
+    desk.encode_well(0, &previous).await;
+    for (line, quiet) in [("garbage 1", "garbage 0"), ("garbage 200", "garbage 0"), ("trickle on", "trickle off")] {
+        let credential = desk.credential(2).await;
+        desk.encoders[0].control(line);
+        let attempt = desk.encode(0, &credential).await;
+        desk.encoders[0].control(quiet);
+        assert_eq!(attempt["status"], "success", "{line}: {attempt}\n{}", desk.log());
+        assert_honest(&desk, &attempt, &credential, &previous).await;
+        previous = credential;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stall_of_three_seconds_ends_definitely() {
     let desk = Desk::simple().await;
     let previous = desk.credential(2).await;
