@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-test build demo test fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test build demo test fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -12,13 +12,16 @@ help: ## this list
 setup-build: ## install what a build needs: a C compiler
 	@scripts/setup build
 
+setup-demo: ## install what the lines that the demo prints need: curl, the Seam SDK in target/venv
+	@scripts/setup demo
+
 setup-test: ## install what the tests run against: libnfc's tools, the Seam SDK in target/venv
 	@scripts/setup test
 
 build: setup-build ## build everything for development
 	cargo build --locked --workspace
 
-demo: setup-build ## run a hub with two virtual encoders; options in ARGS, such as make demo ARGS=--check
+demo: setup-demo ## run a hub with two virtual encoders; options in ARGS, such as make demo ARGS=--check
 	cargo build --locked
 	@"$${CARGO_TARGET_DIR:-target}/debug/encoderd" demo $(ARGS)
 

@@ -12,6 +12,12 @@ use std::time::Duration;
 /// Where the file lies unless something else is said.
 pub const DEFAULT_PATH: &str = "/etc/encoderd/encoderd.toml";
 
+/// The control socket's name in the runtime or state directory.
+const CONTROL_SOCKET: &str = "encoderd.sock";
+
+/// Where systemd makes the service's runtime directory.
+const SERVICE_RUNTIME_DIR: &str = "/run/encoderd";
+
 /// The environment variable that names another file.
 pub const PATH_VARIABLE: &str = "ENCODERD_CONFIG";
 
@@ -304,11 +310,20 @@ impl Config {
             .unwrap_or_else(|| format!("sqlite://{}", self.daemon.state_dir.join("hub.db").display()))
     }
 
-    /// The daemon's control socket: in the runtime directory that the service manager made, else beside the state.
+    /// Where the daemon makes its control socket: in the runtime directory that the service manager made, else beside
+    /// the state.
     pub fn control_socket(&self) -> PathBuf {
         std::env::var_os("RUNTIME_DIRECTORY")
             .map_or_else(|| self.daemon.state_dir.clone(), PathBuf::from)
-            .join("encoderd.sock")
+            .join(CONTROL_SOCKET)
+    }
+
+    /// Where the other commands look for the daemon's control socket. They are not told of the service's runtime
+    /// directory, so they look at its usual place too.
+    pub fn running_control_socket(&self) -> PathBuf {
+        let own = self.control_socket();
+        let service = Path::new(SERVICE_RUNTIME_DIR).join(CONTROL_SOCKET);
+        if !own.exists() && service.exists() { service } else { own }
     }
 }
 

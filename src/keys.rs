@@ -58,6 +58,12 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// The file that was to be made is there.
+    #[error("{path} is there already: choose a new file", path = path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers")]
     NoRandomness,
@@ -140,7 +146,7 @@ impl CardKey {
         })?;
         let key = Self::parse(&text, &path)?;
         if to.exists() {
-            return Err(KeyError::Present { path: to.to_path_buf() });
+            return Err(KeyError::Exists { path: to.to_path_buf() });
         }
         write_secret(to, text.as_bytes())?;
         Ok(key)
@@ -280,7 +286,7 @@ mod tests {
         let made = CardKey::create(there.path()).unwrap();
         let exported = there.path().join("for-the-other-desk");
         CardKey::export(there.path(), &exported).unwrap();
-        assert!(matches!(CardKey::export(there.path(), &exported), Err(KeyError::Present { .. })));
+        assert!(matches!(CardKey::export(there.path(), &exported), Err(KeyError::Exists { .. })));
         let imported = CardKey::import(here.path(), &exported).unwrap();
         assert_eq!(made.property_id, imported.property_id);
         assert_eq!(

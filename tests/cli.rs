@@ -125,6 +125,9 @@ fn wrong_environment_is_refused() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("seam_"), "{}", stderr(&output));
+    let output = Command::new(PROGRAM).args(["status"]).env("ENCODERD_LOG", "=,").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("ENCODERD_LOG"), "{}", stderr(&output));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ enum Command {
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Command::Info { config, device, json } = arguments.command;
-    let socket = config.load()?.control_socket();
+    let socket = config.load()?.running_control_socket();
     match ask(&socket, &Request::CardInfo { device }).await? {
         Answer::Card(card) if json => print_json(&card)?,
         Answer::Card(card) => print(&text(&card)),

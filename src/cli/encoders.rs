@@ -45,7 +45,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let socket = arguments.config.load()?.control_socket();
+    let socket = arguments.config.load()?.running_control_socket();
     let request = match arguments.command {
         Command::List { json } => {
             let status = fetch(&socket).await?;

@@ -20,6 +20,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The environment variable that says what is logged.
+const LOG_VARIABLE: &str = "ENCODERD_LOG";
+
 /// Bridge between card encoders at a front desk and the Seam API.
 #[derive(Debug, Parser)]
 #[command(name = "encoderd", version, about, max_term_width = 100)]
@@ -69,7 +72,10 @@ impl ConfigArguments {
 /// Parses the command line, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    init_log(&arguments.command);
+    if let Err(problem) = init_log(&arguments.command) {
+        say(&format!("error: {LOG_VARIABLE}: {problem}; write it like `debug` or `warn,encoderd::device=trace`"));
+        return ExitCode::from(2);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
@@ -159,7 +165,7 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
 
 /// Logs to stderr; `ENCODERD_LOG` takes tracing filters such as `debug` or `encoderd::device=trace`. Daemons tell
 /// what they do, the other commands only what goes wrong.
-fn init_log(command: &Command) {
+fn init_log(command: &Command) -> Result<(), String> {
     let default = match command {
         Command::Run(_) | Command::Hub(_) => "warn,encoderd=info",
         Command::Demo(_)
@@ -171,14 +177,19 @@ fn init_log(command: &Command) {
         | Command::Emulate(_)
         | Command::Emulator(_) => "warn",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ENCODERD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let wanted = match std::env::var(LOG_VARIABLE) {
+        Ok(wanted) => wanted,
+        Err(std::env::VarError::NotPresent) => default.to_owned(),
+        Err(std::env::VarError::NotUnicode(_)) => return Err("is not text".to_owned()),
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    Ok(())
 }
 
 #[cfg(test)]

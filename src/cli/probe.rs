@@ -41,7 +41,7 @@ struct Report<'a> {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(arguments.config.config.as_deref());
     let status = match &config {
-        Ok(config) => fetch(&config.control_socket()).await.ok(),
+        Ok(config) => fetch(&config.running_control_socket()).await.ok(),
         Err(_) => None,
     };
     let port = arguments.port.clone().zip(arguments.dialect);

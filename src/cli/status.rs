@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let socket = arguments.config.load()?.control_socket();
+    let socket = arguments.config.load()?.running_control_socket();
     let mut shown = None;
     loop {
         let status = fetch(&socket).await?;

@@ -181,11 +181,11 @@ fn introduction(url: &str, key: &str, directory: &Path, encoders: &LiveEncoders)
         .iter()
         .find(|encoder| encoder.display_name == "Front Desk")
         .map_or_else(String::new, |encoder| encoder.acs_encoder_id.to_string());
-    let sdk_python = Path::new("target/venv/bin/python");
-    let (python, hint) = if sdk_python.exists() {
-        (sdk_python.display().to_string(), "")
-    } else {
-        ("python3".to_owned(), " (after: pip install seam)")
+    // Beside the program when `make demo` built it: target/debug/encoderd and target/venv.
+    let venv = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.parent()?.join("venv/bin/python")));
+    let (python, hint) = match venv.filter(|python| python.exists()) {
+        Some(python) => (python.display().to_string(), ""),
+        None => ("python3".to_owned(), " (after: pip install seam)"),
     };
     format!(
         "\
