@@ -246,16 +246,19 @@ impl Config {
     /// Reads the file that the command line or `ENCODERD_CONFIG` names, else the default one. Only the default one
     /// may be missing: then everything has its default.
     pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
-        let variable = std::env::var_os(PATH_VARIABLE).map(PathBuf::from);
-        let path = named.map(Path::to_path_buf).or(variable);
-        let text = std::fs::read_to_string(path.as_deref().unwrap_or(Path::new(DEFAULT_PATH)));
-        match (text, path) {
-            (Ok(text), path) => Self::parse(&text, &path.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))),
-            (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            (Err(source), path) => {
-                Err(ConfigError::Unreadable { path: path.unwrap_or_else(|| PathBuf::from(DEFAULT_PATH)), source })
-            }
+        let path = Self::path(named);
+        let may_be_missing = path == Path::new(DEFAULT_PATH);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path),
+            Err(error) if may_be_missing && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
+    }
+
+    /// Where the file is looked for.
+    pub fn path(named: Option<&Path>) -> PathBuf {
+        let variable = || std::env::var_os(PATH_VARIABLE).map(PathBuf::from);
+        named.map(Path::to_path_buf).or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_PATH))
     }
 
     /// Reads a configuration from its text; `path` is for the errors.
@@ -295,6 +298,15 @@ impl Config {
             check_property(property)?;
         }
         Ok(())
+    }
+
+    /// What is configured and has no effect in this version, in words.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let told = [
+            (self.hub.allow_simulate, "hub.allow_simulate: this version has no simulation endpoints"),
+            (self.hub.webhook_allow_private, "hub.webhook_allow_private: this version has no webhooks"),
+        ];
+        told.into_iter().filter_map(|(is_set, sentence)| is_set.then_some(sentence)).collect()
     }
 
     /// Whether the first sight of a device makes an encoder for it.

@@ -28,7 +28,7 @@ pub enum UpstreamError {
         source: reqwest::Error,
     },
     /// The token is not the hub's.
-    #[error("the hub at {url} refuses the bridge token: pair this desk again")]
+    #[error("the hub at {url} refuses the bridge token: copy the hub's bridge-token anew")]
     Unauthorized {
         /// The hub.
         url: String,

@@ -200,6 +200,10 @@ async fn status_encoders_and_card_show_the_desk() {
         )
         .await;
     assert_eq!(attempt["error"]["type"], "encoder_not_online", "{attempt}");
+    let stranger =
+        encoderd(&["encoders", "link", "Reception", "00000000-0000-4000-8000-000000000000", config[0], config[1]]);
+    assert_eq!(stranger.status.code(), Some(1));
+    assert!(stderr(&stranger).contains("knows no encoder"), "{}", stderr(&stranger));
     run(&["encoders", "link", "Reception", &id]);
     desk.wait_for("the device", |encoders| !encoders[0]["device_id"].is_null() && encoders[0]["state"] == "online")
         .await;

@@ -14,11 +14,11 @@ use std::{env, fs};
 /// The crate `encoder-protocols` lies below the ground floor.
 const FLOORS: &[&[&str]] = &[
     &["fault", "api", "config", "clock", "presence"],
-    &["transport", "telemetry", "shutdown"],
+    &["transport"],
     &["discovery", "emulator"],
     &["device", "link", "store", "upstream", "keys"],
     &["bridge", "hub"],
-    &["cli", "probe", "desk", "control", "daemon", "main"],
+    &["cli", "probe", "daemon", "main"],
 ];
 
 /// Imports within a floor: who, from whom, why.

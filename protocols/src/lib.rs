@@ -6,6 +6,8 @@
 //! | [`command`] | what can be asked of a card through any reader |
 //! | [`family`] | what a card is: MIFARE Classic and others |
 //! | [`dialect`] | how reader families speak, both ends of the line |
+//! | [`layout`] | what lies where on a card, and what makes it authentic |
+//! | [`plan`] | looking at a card and the steps that change it, as data |
 //! | [`card_sim`] | simulated cards and the field they lie in |
 #![no_std]
 extern crate alloc;

@@ -54,9 +54,9 @@ pub enum Presence {
 pub struct EncoderReport {
     /// The device's stable identity, such as `usb-1a86:7523-0001` or `path-/dev/ttyUSB0`.
     pub device_id: String,
-    /// The link, once there is one.
+    /// The link, once there is one. An id that the hub does not know is no link, unless `create` is set.
     pub acs_encoder_id: Option<Uuid>,
-    /// Ask for a new `acs_encoder` when there is no link yet.
+    /// Make the `acs_encoder` when the hub does not know it, or when there is no link yet.
     #[serde(default)]
     pub create: bool,
     /// The name to show.

@@ -24,9 +24,9 @@ use uuid::Uuid;
 /// An encode of sixteen doors takes about 40 round trips, below a second at 115200 baud; this is twice that.
 const WRITING_TIME: Duration = Duration::from_secs(2);
 
-/// How long a begun job is waited for after a restart before it is reported as it stands. Longer than an attempt lives
-/// with the usual `card_wait`; a hub that still wants the job offers it with its first answer.
-const REDELIVERY_WAIT: Duration = Duration::from_secs(25);
+/// How much longer than its wait for a card an attempt can live: the time to write, and the hub's patience behind it.
+/// A job that a restart interrupted is waited for that long before it is reported as it stands.
+const LIFE_BEYOND_CARD_WAIT: Duration = Duration::from_secs(17);
 
 /// Jobs that are being carried out.
 #[derive(Clone, Debug, Default)]
@@ -92,23 +92,36 @@ fn take(tracker: &TaskTracker, bridge: &Arc<Bridge>, job: Job, in_hand: &InHand,
 /// Jobs that a crash left behind and the hub does not offer again end here; a card that may have been written is
 /// reported as in doubt, so that the next sight of it settles the matter.
 async fn finish_leftovers(bridge: Arc<Bridge>, in_hand: InHand, stop: CancellationToken) {
+    let begun = unfinished(&bridge).await;
+    let Some(card_wait_ms) = begun.iter().map(|row| row.job.card_wait_ms).max() else { return };
     tokio::select! {
-        () = tokio::time::sleep(REDELIVERY_WAIT) => {}
+        () = tokio::time::sleep(Duration::from_millis(card_wait_ms) + LIFE_BEYOND_CARD_WAIT) => {}
         () = stop.cancelled() => return,
     }
-    let rows = match bridge.state.unfinished().await {
-        Ok(rows) => rows,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn Error, "cannot read the journal");
-            return;
-        }
-    };
-    for row in rows {
-        if !in_hand.with(|set| set.contains(&row.job.action_attempt_id)) {
-            let failed = translate::interrupted(&row, "encoderd was restarted in the middle of it");
+    for row in unfinished(&bridge).await {
+        let attempt = row.job.action_attempt_id;
+        let is_old = begun.iter().any(|old| old.job.action_attempt_id == attempt);
+        if is_old && !in_hand.with(|set| set.contains(&attempt)) {
+            let simulated = is_simulated(&bridge, &row.job);
+            let failed = translate::interrupted(&row, "encoderd was restarted in the middle of it", simulated);
             finish(&bridge, &row.job, Outcome::Failed(failed)).await;
         }
     }
+}
+
+async fn unfinished(bridge: &Bridge) -> Vec<JournalRow> {
+    bridge.state.unfinished().await.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn Error, "cannot read the journal");
+        Vec::new()
+    })
+}
+
+fn device_of(bridge: &Bridge, job: &Job) -> Option<DeviceHandle> {
+    bridge.devices.get(&bridge.links.device_of(job.acs_encoder_id)?)
+}
+
+fn is_simulated(bridge: &Bridge, job: &Job) -> bool {
+    device_of(bridge, job).is_some_and(|device| device.status().simulated)
 }
 
 async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
@@ -117,7 +130,7 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
         Ok(row) => row,
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot write the journal; no card is touched");
-            let failed = translate::not_run(FaultKind::JournalUnwritable.into(), false);
+            let failed = translate::not_run(FaultKind::JournalUnwritable.into(), is_simulated(bridge, job));
             send_unwritten(bridge, &result(bridge, job, Outcome::Failed(failed))).await;
             return;
         }
@@ -137,7 +150,8 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
         Ok(StartResponse::Go { remaining_ms }) => Duration::from_millis(remaining_ms),
         Ok(StartResponse::Refused { reason }) => {
             tracing::info!(reason, "the hub takes the job back");
-            finish(bridge, job, Outcome::Failed(translate::interrupted(&row, &reason))).await;
+            let failed = translate::interrupted(&row, &reason, is_simulated(bridge, job));
+            finish(bridge, job, Outcome::Failed(failed)).await;
             return;
         }
         // Without leave no card is touched. The journal keeps the job; the hub offers it again or lets it expire.
@@ -163,8 +177,7 @@ async fn run_on_device(
     limits: Limits,
     stop: &CancellationToken,
 ) -> Outcome {
-    let device = bridge.links.device_of(job.acs_encoder_id).and_then(|id| bridge.devices.get(&id));
-    let Some(device) = device else {
+    let Some(device) = device_of(bridge, job) else {
         return Outcome::Failed(translate::not_run(FaultKind::EncoderNotLinked.into(), false));
     };
     let progress = progress_reporter(bridge.clone(), job.action_attempt_id);

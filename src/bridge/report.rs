@@ -12,16 +12,20 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Everything is told anew this often, so that no lost message stays lost.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
 
 type Reports = BTreeMap<String, EncoderReport>;
 
+/// Why the hub was not told, or what it said was not kept.
 #[derive(Debug, thiserror::Error)]
-enum ReportError {
+pub enum ReportError {
+    /// The hub.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The state database.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -75,8 +79,9 @@ fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
             Linked::To(id) => Some(id),
             Linked::ByHandNot | Linked::NotYet => None,
         },
-        // First sight: it must have answered once, so that a mistyped port makes no encoder.
-        create: linked == Linked::NotYet && bridge.auto_link && status.state == EncoderState::Online,
+        // It must have answered once, so that a mistyped port makes no encoder. A linked one is made anew for a hub that
+        // has lost it.
+        create: linked != Linked::ByHandNot && bridge.auto_link && status.state == EncoderState::Online,
         display_name: bridge.links.name_of(device.id()).unwrap_or_else(|| device.found().display_name.clone()),
         model: status.reader.as_ref().map(|reader| reader.model.clone()),
         firmware: status.reader.as_ref().map(|reader| reader.firmware.clone()),
@@ -90,16 +95,35 @@ fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
 }
 
 fn waits_for_encoder(reports: &Reports) -> bool {
-    reports.values().any(|report| report.create)
+    reports.values().any(|report| report.create && report.acs_encoder_id.is_none())
 }
 
-async fn tell_all(bridge: &Bridge, reports: &Reports) -> Result<(), ReportError> {
-    let request = SyncRequest {
+/// Links a device by hand, if the hub knows the encoder; says whether it does.
+pub async fn link_by_hand(bridge: &Bridge, device_id: &str, acs_encoder_id: Uuid) -> Result<bool, ReportError> {
+    let mut reports = reports(bridge);
+    if let Some(report) = reports.get_mut(device_id) {
+        (report.acs_encoder_id, report.create) = (Some(acs_encoder_id), false);
+    }
+    let answer = bridge.hub.sync(&sync_request(bridge, &reports)).await?;
+    let is_linked =
+        answer.links.iter().any(|link| link.device_id == device_id && link.acs_encoder_id == acs_encoder_id);
+    if is_linked {
+        bridge.links.link(device_id, acs_encoder_id).await?;
+    }
+    bridge.sync_wanted.notify_one();
+    Ok(is_linked)
+}
+
+fn sync_request(bridge: &Bridge, reports: &Reports) -> SyncRequest {
+    SyncRequest {
         bridge_id: bridge.bridge_id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         encoders: reports.values().cloned().collect(),
-    };
-    let answer = bridge.hub.sync(&request).await?;
+    }
+}
+
+async fn tell_all(bridge: &Bridge, reports: &Reports) -> Result<(), ReportError> {
+    let answer = bridge.hub.sync(&sync_request(bridge, reports)).await?;
     for link in answer.links {
         // What was unlinked by hand while the answer was under way stays unlinked.
         if reports.contains_key(&link.device_id) && bridge.links.encoder_of(&link.device_id) == Linked::NotYet {

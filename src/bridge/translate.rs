@@ -92,12 +92,12 @@ pub(super) fn not_run(fault: Fault, simulated: bool) -> Failed {
 }
 
 /// A job that cannot go on: what the journal knows of its card decides whether it is in doubt.
-pub(super) fn interrupted(row: &JournalRow, why: &str) -> Failed {
+pub(super) fn interrupted(row: &JournalRow, why: &str, simulated: bool) -> Failed {
     Failed {
         fault: Fault::with_detail(FaultKind::Expired, why),
         in_doubt: row.card_number.is_some(),
         card_number: row.card_number.clone(),
-        simulated: false,
+        simulated,
     }
 }
 

@@ -33,24 +33,21 @@ enum Command {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let state_dir = arguments.config.load()?.daemon.state_dir;
-    let key = match &arguments.command {
+    let own = state_dir.join(CARD_KEY_FILE);
+    let (key, file) = match &arguments.command {
         Command::Init => {
             prepare_state_dir(&state_dir)?;
-            CardKey::create(&state_dir)?
+            (CardKey::create(&state_dir)?, &own)
         }
-        Command::Export { file } => CardKey::export(&state_dir, file)?,
+        Command::Export { file } => (CardKey::export(&state_dir, file)?, file),
         Command::Import { file } => {
             prepare_state_dir(&state_dir)?;
-            let key = CardKey::import(&state_dir, file)?;
-            say("restart encoderd to use it");
-            key
+            (CardKey::import(&state_dir, file)?, &own)
         }
     };
-    print(&format!(
-        "property {}, key {}, in {}",
-        key.property_id,
-        key.key.key_id(),
-        state_dir.join(CARD_KEY_FILE).display()
-    ));
+    if *file == own {
+        say("a running encoderd uses it after a restart");
+    }
+    print(&format!("property {}, key {}, in {}", key.property_id, key.key.key_id(), file.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,11 @@ pub(crate) struct ConfigArguments {
 
 impl ConfigArguments {
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(self.config.as_deref())?)
+        let config = Config::load(self.config.as_deref())?;
+        for sentence in config.without_effect() {
+            say(&format!("warning: {sentence}"));
+        }
+        Ok(config)
     }
 }
 

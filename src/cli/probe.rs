@@ -39,13 +39,14 @@ struct Report<'a> {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = Config::load(arguments.config.config.as_deref());
+    let named = arguments.config.config.as_deref();
+    let (config, config_file) = (Config::load(named), Config::path(named));
     let status = match &config {
         Ok(config) => fetch(&config.running_control_socket()).await.ok(),
         Err(_) => None,
     };
     let port = arguments.port.clone().zip(arguments.dialect);
-    let findings = run_checks(&Context { config, status, port }).await;
+    let findings = run_checks(&Context { config, config_file, status, port }).await;
     let ok = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
     if arguments.json {
         print_json(&Report { ok, findings: &findings })?;

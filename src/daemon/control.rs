@@ -2,7 +2,7 @@
 //! `probe` ask the running daemon through.
 
 use crate::api::bridge::{EncoderState, Presence};
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, report};
 use crate::device::DeviceHandle;
 use crate::device::order::CardFormat;
 use crate::device::registry::Registry;
@@ -342,7 +342,11 @@ fn find(context: &Context, word: Option<&str>) -> Result<DeviceHandle, String> {
 
 async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, String> {
     let device = find(context, Some(device))?;
-    stored(context, context.links.link(device.id(), acs_encoder_id).await)
+    match report::link_by_hand(&context.bridge, device.id(), acs_encoder_id).await {
+        Ok(true) => Ok(Answer::Done),
+        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn unlink(context: &Context, device: &str) -> Result<Answer, String> {

@@ -15,7 +15,7 @@ use crate::upstream::{Hub, UpstreamError};
 use control::ControlError;
 use secrecy::SecretString;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -49,7 +49,7 @@ pub enum DaemonError {
     #[error("{0}")]
     ApiKey(String),
     /// The bridge token of the remote hub is missing.
-    #[error("there is no bridge token in {path}: pair this desk with the hub", path = path.display())]
+    #[error("there is no bridge token in {path}: copy the hub's bridge-token there, mode 0600", path = path.display())]
     NoBridgeToken {
         /// `cloud.token_file`
         path: PathBuf,
@@ -252,6 +252,7 @@ pub fn lock_state_dir(path: &Path) -> Result<std::fs::File, DaemonError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(path.join("lock"))
         .map_err(unusable)?;
     match file.try_lock() {

@@ -171,7 +171,9 @@ impl DeviceTask {
                     Left::Stopped => return,
                     Left::PortGone => {
                         tracing::warn!(device_id = self.found.device_id, "port gone");
-                        self.set_unusable(EncoderState::Offline, FaultKind::EncoderOffline.into());
+                        let detail = format!("{} went away", self.found.path.display());
+                        let fault = Fault::with_detail(FaultKind::EncoderOffline, detail);
+                        self.set_unusable(EncoderState::Offline, fault);
                         pause = PORT_LOOK_EVERY;
                     }
                     Left::Silent(fault) => {

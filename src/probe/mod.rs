@@ -61,6 +61,8 @@ pub const CHECKS: &[Check] = &[
 pub struct Context {
     /// The configuration, or why there is none.
     pub config: Result<Config, ConfigError>,
+    /// Where it was looked for.
+    pub config_file: PathBuf,
     /// The running daemon's view, if one runs.
     pub status: Option<StatusAnswer>,
     /// Only this port, with this dialect.
@@ -142,6 +144,7 @@ mod tests {
     async fn a_broken_configuration_is_the_first_finding() {
         let context = Context {
             config: Config::parse("[hub]\nlisen = \"x\"", Path::new("encoderd.toml")),
+            config_file: PathBuf::from("encoderd.toml"),
             status: None,
             port: None,
         };

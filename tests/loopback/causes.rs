@@ -31,9 +31,9 @@ async fn a_card_that_comes_while_the_attempt_waits_is_written() {
 }
 
 /// A factory card with one thing changed.
-fn altered(desk: &Desk, offset: usize, byte: u8) -> Vec<u8> {
+fn altered(desk: &Desk, offset: usize, bytes: &[u8]) -> Vec<u8> {
     let mut dump = desk.encoders[0].dump();
-    dump[offset] = byte;
+    dump[offset..offset + bytes.len()].copy_from_slice(bytes);
     let file = desk.directory.path().join("altered.mfd");
     std::fs::write(&file, &dump).unwrap();
     desk.encoders[0].control(&format!("load {}", file.display()));
@@ -42,12 +42,15 @@ fn altered(desk: &Desk, offset: usize, byte: u8) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_with_foreign_keys_or_foreign_data_is_left_untouched() {
-    // Key A of sectors 1 and 15, a data byte in sector 15, the access bits of sector 9: each alone.
-    for (what, offset, byte) in
-        [("key of sector 1", 7 * 16, 0x11), ("key of sector 15", 63 * 16, 0x11), ("data in sector 15", 62 * 16, 0x01)]
-    {
+    // Each alone.
+    for (what, offset, bytes) in [
+        ("key A of sector 1", 7 * 16, [0x11].as_slice()),
+        ("key A of sector 15", 63 * 16, &[0x11]),
+        ("data in sector 15", 62 * 16, &[0x01]),
+        ("access bits of sector 9", 39 * 16 + 6, &[0x7F, 0x07, 0x88]),
+    ] {
         let desk = Desk::simple().await;
-        let before = altered(&desk, offset, byte);
+        let before = altered(&desk, offset, bytes);
         let writes = desk.encoders[0].stats().writes;
         let credential = desk.credential(2).await;
         assert_error(&desk.encode(0, &credential).await, "incompatible_card_format");
@@ -163,11 +166,35 @@ async fn two_encodes_of_one_credential_at_once_run_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_doors_than_fit_are_refused_before_a_byte_is_written() {
     let desk = Desk::simple().await;
-    // Sixteen doors fit every card; the property of this desk has sixteen.
-    let credential = desk.credential(16).await;
+    let credential = desk.credential(18).await;
+    let attempt = desk.encode(0, &credential).await;
+    assert_error(&attempt, "incompatible_card_format");
+    assert!(attempt["error"]["message"].as_str().unwrap().contains("18 doors"), "{attempt}");
+    assert!(desk.scan_well(0).await["acs_credential_on_encoder"].is_null());
+    // Seventeen are the most that the layout holds.
+    let credential = desk.credential(17).await;
     desk.encode_well(0, &credential).await;
-    let scan = desk.scan_well(0).await;
-    assert_eq!(scan["warnings"], json!([]), "{scan}");
+    assert_eq!(desk.scan_well(0).await["warnings"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_size_of_card_and_uid_takes_a_credential_and_then_another() {
+    let desk = Desk::start(Setup { encoders: &[("Front Desk", None)], ..Setup::default() }).await;
+    for kind in ["classic-mini", "classic-1k", "classic-4k"] {
+        for uid in ["0badcafe", "04a1b2c3d4e5f6"] {
+            desk.encoders[0].control(&format!("place {kind}:{uid}"));
+            desk.wait_for_card(0, Some(uid)).await;
+            for doors in [1, 16] {
+                let credential = desk.credential(doors).await;
+                assert_eq!(desk.encode_well(0, &credential).await["card_number"], uid, "{kind}:{uid}");
+                let scan = desk.scan_well(0).await;
+                assert_eq!(scan["acs_credential_on_seam"]["acs_credential_id"], credential.as_str(), "{kind}:{uid}");
+                assert_eq!(scan["warnings"], json!([]), "{kind}:{uid}");
+            }
+            desk.encoders[0].control("remove");
+            desk.wait_for_card(0, None).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -452,7 +452,7 @@ fn config(directory: &Path, setup: &Setup<'_>, encoders: &[VirtualEncoder]) -> S
         write!(text, "[[serial]]\npath = \"{}\"\ndialect = \"pn532\"\nname = \"{name}\"\n", encoder.link.display())
             .unwrap();
     }
-    let rooms: Vec<String> = (101..=116).map(|door| format!("{{name = \"Room {door}\", door = {door}}}")).collect();
+    let rooms: Vec<String> = (101..=120).map(|door| format!("{{name = \"Room {door}\", door = {door}}}")).collect();
     write!(
         text,
         "[property]\nname = \"Test Hotel\"\ntime_zone = \"Europe/Zurich\"\nentrances = [{}]\n{}",

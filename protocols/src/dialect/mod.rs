@@ -122,7 +122,7 @@ pub struct UsbId {
     pub product_text: &'static str,
 }
 
-/// All reader families, in the order in which `probe` tries them on a port it was told to try.
+/// All reader families.
 pub const READERS: &[Reader] = &[pn532::READER];
 
 /// The reader family with this name.

@@ -34,8 +34,15 @@ pub(super) async fn sync(
     let mut linked = Vec::with_capacity(request.encoders.len());
     for report in request.encoders {
         let earlier = known.iter().find(|encoder| encoder.device_id.as_deref() == Some(&*report.device_id));
-        let id = match (report.acs_encoder_id.map(AcsEncoderId), earlier) {
-            (Some(id), _) => Some(id),
+        let named = report.acs_encoder_id.map(AcsEncoderId);
+        let is_known = match named {
+            Some(id) => acs_encoders::get(&mut transaction, id).await?.is_some(),
+            None => false,
+        };
+        let id = match (named, earlier) {
+            (Some(id), _) if is_known || report.create => Some(id),
+            // An id that nobody knows is a slip of the hand: the device keeps what it had.
+            (Some(_), earlier) => earlier.map(|encoder| encoder.acs_encoder_id),
             // The answer to an earlier sync was lost: the same device gets the same encoder.
             (None, Some(encoder)) if report.create => Some(encoder.acs_encoder_id),
             (None, None) if report.create => Some(AcsEncoderId::random()),
@@ -158,7 +165,7 @@ pub(super) async fn progress(
     Input(request): Input<ProgressRequest>,
 ) -> Result<Json<Done>, ApiError> {
     hub.live().heard(BridgeId(request.bridge_id));
-    tracing::info!(action_attempt_id = %request.action_attempt_id, progress = ?request.progress, "progress");
+    tracing::debug!(action_attempt_id = %request.action_attempt_id, progress = ?request.progress, "progress");
     Ok(Json(Done::default()))
 }
 
