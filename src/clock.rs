@@ -28,6 +28,15 @@ pub fn wall_ms() -> i64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
+impl std::ops::Add<Duration> for Deadline {
+    type Output = Self;
+
+    /// The moment this much later.
+    fn add(self, later: Duration) -> Self {
+        Self(self.0 + later)
+    }
+}
+
 impl Deadline {
     /// The moment this long from now.
     pub fn after(duration: Duration) -> Self {

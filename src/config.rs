@@ -363,11 +363,22 @@ fn check_property(property: &Property) -> Result<(), (String, String)> {
 /// The embedded hub's API key from the environment, if it is there.
 pub fn api_key_from_environment() -> Result<Option<SecretString>, String> {
     match std::env::var(API_KEY_VARIABLE) {
-        Ok(key) if key.starts_with("seam_") && key.len() >= 16 => Ok(Some(key.into())),
-        Ok(_) => Err(format!("{API_KEY_VARIABLE} must start with `seam_` and have 16 characters or more")),
+        Ok(key) if is_api_key(&key) => Ok(Some(key.into())),
+        Ok(_) => Err(format!(
+            "{API_KEY_VARIABLE} must start with `seam_`, have 16 characters or more, letters, digits and `_` only, and \
+             not start with `seam_at`, `seam_cst` or `seam_pk`, which are other kinds of tokens: the SDKs refuse those"
+        )),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(format!("{API_KEY_VARIABLE} is not text")),
     }
+}
+
+/// What the Seam SDKs take for an API key. Source: `seam` 3.18.0 for Python and 1.245.0 for JavaScript, the checks of their tokens.
+fn is_api_key(key: &str) -> bool {
+    key.starts_with("seam_")
+        && key.len() >= 16
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !["seam_at", "seam_cst", "seam_pk"].iter().any(|other| key.starts_with(other))
 }
 
 #[cfg(test)]
@@ -410,6 +421,17 @@ mod tests {
         ] {
             assert!(error(text).contains(expected), "{}", error(text));
         }
+    }
+
+    #[test]
+    fn an_api_key_is_one_that_the_sdks_take() {
+        assert!(is_api_key("seam_1234567890abcdef"));
+        for other in
+            ["seam_short", "my_own_key_of_length", "seam_at1234567890", "seam_cst1234567890", "seam_pk1234567890"]
+        {
+            assert!(!is_api_key(other), "{other}");
+        }
+        assert!(!is_api_key("seam_with a blank in it") && !is_api_key("seam_line\nbreak_1234"));
     }
 
     #[test]

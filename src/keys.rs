@@ -101,14 +101,6 @@ impl CardKey {
         Self::parse(&text, &path).map(Some)
     }
 
-    /// Reads the card key, or makes a random one where there is none.
-    pub fn load_or_create(state_dir: &Path) -> Result<Self, KeyError> {
-        match Self::load(state_dir)? {
-            Some(key) => Ok(key),
-            None => Self::create(state_dir),
-        }
-    }
-
     /// Makes a random card key and property id; refused where there is a key already.
     pub fn create(state_dir: &Path) -> Result<Self, KeyError> {
         let mut master = Zeroizing::new([0; 16]);
@@ -246,8 +238,8 @@ mod tests {
     fn a_card_key_is_made_once_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         assert!(CardKey::load(dir.path()).unwrap().is_none());
-        let made = CardKey::load_or_create(dir.path()).unwrap();
-        let again = CardKey::load_or_create(dir.path()).unwrap();
+        let made = CardKey::create(dir.path()).unwrap();
+        let again = CardKey::load(dir.path()).unwrap().unwrap();
         assert_eq!(made.property_id, again.property_id);
         let metadata = std::fs::metadata(dir.path().join(CARD_KEY_FILE)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);

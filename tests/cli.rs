@@ -112,6 +112,25 @@ fn a_card_key_that_others_may_read_is_refused() {
     assert!(text.contains("chmod 600"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_card_key_is_not_replaced_by_another_one() {
+    let mut desk = Desk::start(Setup::default()).await;
+    desk.terminate();
+    std::fs::remove_file(desk.state_dir().join("card-key.toml")).unwrap();
+    let output = encoderd(&["run", "--config", desk.config_file().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("card-key.toml is missing"), "{}", stderr(&output));
+    assert!(!desk.state_dir().join("card-key.toml").exists());
+}
+
+#[test]
+fn a_full_disk_under_standard_output_is_an_error() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(PROGRAM).args(["demo", "--check"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("standard output"), "{}", stderr(&output));
+}
+
 #[test]
 fn wrong_environment_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let socket = config.load()?.running_control_socket();
     match ask(&socket, &Request::CardInfo { device }).await? {
         Answer::Card(card) if json => print_json(&card)?,
-        Answer::Card(card) => print(&text(&card)),
+        Answer::Card(card) => print(&text(&card))?,
         Answer::Status(_) | Answer::Done | Answer::Error { .. } => bail!("the daemon answered something else"),
     }
     Ok(ExitCode::SUCCESS)

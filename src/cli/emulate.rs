@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
             ended = &mut running => return Ok(ended?.map(|()| ExitCode::SUCCESS)?),
-            Ok(()) = paths.changed() => super::print(&paths.borrow_and_update().display().to_string()),
+            Ok(()) = paths.changed() => super::print(&paths.borrow_and_update().display().to_string())?,
             _ = terminate.recv() => stop.cancel(),
             _ = interrupt.recv() => stop.cancel(),
         }

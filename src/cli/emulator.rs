@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         answer => {
-            print(answer);
+            print(answer)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             } else if status.encoders.is_empty() {
                 say("no encoders: plug one in or configure its port");
             } else {
-                print(&encoders(&status.encoders));
+                print(&encoders(&status.encoders))?;
             }
             return Ok(ExitCode::SUCCESS);
         }

@@ -48,6 +48,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if *file == own {
         say("a running encoderd uses it after a restart");
     }
-    print(&format!("property {}, key {}, in {}", key.property_id, key.key.key_id(), file.display()));
+    print(&format!("property {}, key {}, in {}", key.property_id, key.key.key_id(), file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

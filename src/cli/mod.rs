@@ -123,10 +123,15 @@ fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Writes a line to stdout, for data. A closed pipe ends nothing: who reads decides how much.
-pub(crate) fn print(text: &str) {
+/// Writes a line to stdout, for data. A closed pipe is no error: who reads decides how much.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let _closed_pipe = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Writes a line to stderr, for people.
@@ -136,8 +141,7 @@ pub(crate) fn say(text: &str) {
 
 /// Writes JSON to stdout, for machines.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(&serde_json::to_string_pretty(value)?)
 }
 
 /// Lays out rows in columns as wide as their widest cell.

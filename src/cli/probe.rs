@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         print_json(&Report { ok, findings: &findings })?;
     } else {
         for finding in &findings {
-            print(&line(finding));
+            print(&line(finding))?;
         }
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -27,11 +27,11 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let status = fetch(&socket).await?;
         if shown.as_ref() != Some(&status) {
             if arguments.json && arguments.watch {
-                print(&serde_json::to_string(&status)?);
+                print(&serde_json::to_string(&status)?)?;
             } else if arguments.json {
                 print_json(&status)?;
             } else {
-                print(&text(&status));
+                print(&text(&status))?;
             }
         }
         if !arguments.watch {

@@ -10,7 +10,7 @@ use crate::hub::{self, HubError, PropertySettings, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
-use crate::store::state::State;
+use crate::store::state::{self, State};
 use crate::upstream::{Hub, UpstreamError};
 use control::ControlError;
 use secrecy::SecretString;
@@ -45,6 +45,16 @@ pub enum DaemonError {
     /// A key or token cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A daemon has worked here, and its card key is gone.
+    #[error(
+        "{path} is missing, and encoderd has run here before: a new card key would make every card of the property \
+         foreign. Put the copy back, or make a new key with `encoderd keys init`",
+        path = path.display()
+    )]
+    CardKeyLost {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The API key from the environment cannot be used.
     #[error("{0}")]
     ApiKey(String),
@@ -98,7 +108,9 @@ impl Daemon {
         let state_dir = config.daemon.state_dir.clone();
         prepare_state_dir(&state_dir)?;
         let lock = lock_state_dir(&state_dir)?;
+        let has_run_before = state_dir.join(state::FILE).exists();
         let state = State::open(&state_dir).await?;
+        let card_key = card_key(&config, has_run_before)?;
         let stops = Stops::default();
         let cloud = connect(&config, &stops.hub).await?;
         let links = Arc::new(Links::load(state.clone()).await?);
@@ -109,7 +121,7 @@ impl Daemon {
             state: state.clone(),
             links: links.clone(),
             devices: devices.clone(),
-            card_key: cloud.card_key.clone(),
+            card_key: card_key.clone(),
             card: config.card.clone(),
             auto_link: config.auto_link(),
             outbox_filled: Notify::new(),
@@ -124,12 +136,11 @@ impl Daemon {
                 devices: devices.clone(),
                 bridge: bridge.clone(),
                 hub_url: cloud.url,
-                card_key: cloud.card_key.clone(),
+                card_key: card_key.clone(),
             },
             stops.devices.clone(),
         )?;
-        let supervisor =
-            tokio::spawn(supervisor::run(config, state.clone(), cloud.card_key, devices, stops.devices.clone()));
+        let supervisor = tokio::spawn(supervisor::run(config, state.clone(), card_key, devices, stops.devices.clone()));
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {
             hub_address,
@@ -171,36 +182,42 @@ async fn joined(part: &'static str, task: JoinHandle<()>) {
 struct CloudSide {
     url: String,
     token: SecretString,
-    card_key: Option<CardKey>,
     embedded: Option<RunningHub>,
     api_key: Option<SecretString>,
 }
 
 async fn connect(config: &Config, stop: &CancellationToken) -> Result<CloudSide, DaemonError> {
-    let state_dir = &config.daemon.state_dir;
     if let Some(cloud) = &config.cloud {
         let token = keys::token(&cloud.token_file)?
             .ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        let card_key = CardKey::load(state_dir)?;
-        if card_key.is_none() {
-            tracing::error!(
-                "this desk has no card key of the property: nothing is encoded until `encoderd keys import`"
-            );
-        }
-        return Ok(CloudSide { url: cloud.url.clone(), token, card_key, embedded: None, api_key: None });
+        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None });
     }
     let settings = hub_settings(config)?;
     let (token, api_key) = (settings.bridge_token.clone(), settings.api_key.clone());
-    // The hub comes first: when its port is taken, nothing has been made yet that a second start would trip over.
     let hub = hub::serve(settings, stop.clone()).await?;
-    let card_key = CardKey::load_or_create(state_dir)?;
     Ok(CloudSide {
         url: format!("http://{}", reachable(hub.address)),
         token,
-        card_key: Some(card_key),
         embedded: Some(hub),
         api_key: Some(api_key),
     })
+}
+
+/// The property's card key. The first start with an embedded hub makes it; a later one must find it.
+fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, DaemonError> {
+    let state_dir = &config.daemon.state_dir;
+    let key = CardKey::load(state_dir)?;
+    match (&key, &config.cloud) {
+        (Some(_), _) => Ok(key),
+        (None, Some(_)) => {
+            tracing::error!(
+                "this desk has no card key of the property: nothing is encoded until `encoderd keys import`"
+            );
+            Ok(None)
+        }
+        (None, None) if has_run_before => Err(DaemonError::CardKeyLost { path: state_dir.join(keys::CARD_KEY_FILE) }),
+        (None, None) => Ok(Some(CardKey::create(state_dir)?)),
+    }
 }
 
 /// The address to reach a hub at that may listen on all addresses.

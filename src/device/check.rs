@@ -6,6 +6,7 @@ use encoder_protocols::command::ReaderInfo;
 use encoder_protocols::dialect::Reader;
 use encoder_protocols::id::Detection;
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
 /// What answers at a port.
 #[derive(Clone, Debug)]
@@ -39,11 +40,13 @@ pub enum PortCheckError {
 /// Opens a port, wakes the reader, looks for a card, leaves the reader in order. Writes to no card.
 pub async fn check(path: &Path, reader: &Reader, baud: u32) -> Result<PortCheck, PortCheckError> {
     let line = SerialLine::open(path, baud).await?;
-    let mut session = Session::new(line, (reader.host)());
+    let mut session = Session::new(line, (reader.host)(), CancellationToken::new());
     let info = session.open().await.map_err(|trouble| match trouble {
         Trouble::PortGone => PortCheckError::Gone,
         Trouble::WrongDialect | Trouble::Reader(_) => PortCheckError::WrongDialect,
         Trouble::Silent
+        | Trouble::Stopped
+        | Trouble::TimeUp
         | Trouble::CardLeft
         | Trouble::CardChanged
         | Trouble::Several

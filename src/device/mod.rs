@@ -256,13 +256,10 @@ impl DeviceTask {
 
     /// Uses an open port until it is gone, the reader falls silent or the daemon stops.
     async fn serve(&mut self, line: SerialLine) -> Left {
-        let mut session = Session::new(line, (self.found.reader.host)());
-        let reader = tokio::select! {
-            opened = session.open() => match opened {
-                Ok(reader) => reader,
-                Err(trouble) => return left(&trouble),
-            },
-            () = self.stop.cancelled() => return Left::Stopped,
+        let mut session = Session::new(line, (self.found.reader.host)(), self.stop.clone());
+        let reader = match session.open().await {
+            Ok(reader) => reader,
+            Err(trouble) => return left(&trouble),
         };
         tracing::info!(
             device_id = self.found.device_id,
@@ -411,11 +408,13 @@ fn stays_with_card(kind: FaultKind) -> bool {
 fn left(trouble: &Trouble) -> Left {
     match trouble {
         Trouble::PortGone => Left::PortGone,
+        Trouble::Stopped => Left::Stopped,
         Trouble::WrongDialect => Left::Silent(Fault::with_detail(
             FaultKind::EncoderSilent,
             "what answers there speaks another dialect: correct `dialect` in the configuration",
         )),
         Trouble::Silent
+        | Trouble::TimeUp
         | Trouble::Reader(_)
         | Trouble::CardLeft
         | Trouble::CardChanged

@@ -3,6 +3,7 @@
 use super::session::{Session, Trouble};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
+use encoder_protocols::family::classic::{SectorNumber, SectorTrailer};
 use encoder_protocols::id::Target;
 use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step};
 use tokio_util::sync::CancellationToken;
@@ -67,10 +68,7 @@ impl<'a> Run<'a> {
     pub(super) async fn step(&mut self, step: PersonalizeStep) -> Result<(), Halt> {
         let outcome = match step {
             PersonalizeStep::Step(step) => self.plain(step).await,
-            PersonalizeStep::WriteTrailer { sector, trailer } => {
-                self.touched = true;
-                Ok(self.session.write_trailer(sector, trailer).await?)
-            }
+            PersonalizeStep::WriteTrailer { sector, trailer } => self.trailer(sector, trailer).await,
         };
         match outcome {
             Err(Halt::Trouble(trouble)) if self.reached.is_success() => Err(Halt::AfterSuccess(trouble)),
@@ -78,6 +76,13 @@ impl<'a> Run<'a> {
             Err(Halt::Mismatch) if self.reached.is_success() => Err(Halt::AfterSuccess(Trouble::CardRefused)),
             outcome => outcome,
         }
+    }
+
+    async fn trailer(&mut self, sector: SectorNumber, trailer: SectorTrailer) -> Result<(), Halt> {
+        self.before_write()?;
+        self.touched = true;
+        self.session.write_trailer(sector, trailer).await?;
+        Ok(())
     }
 
     async fn plain(&mut self, step: Step) -> Result<(), Halt> {

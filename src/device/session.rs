@@ -1,5 +1,6 @@
 //! Commands to the reader of an open port, with their failures sorted by what can be done about them.
 
+use crate::clock::Deadline;
 use crate::transport::serial::SerialLine;
 use crate::transport::{ExchangeError, exchange};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo};
@@ -7,9 +8,14 @@ use encoder_protocols::dialect::Dialect;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
 use encoder_protocols::id::{Detection, Target, Uid};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How long leaving the reader in order may take when the daemon stops.
 const CLOSE_BOUND: Duration = Duration::from_millis(500);
+
+/// The longest that one command may take, whatever arrives: a dialect's own bounds count from the last byte, and a line
+/// that drips noise would stretch them without end. Waking a silent chip at all its speeds takes below 4 s.
+const COMMAND_BOUND: Duration = Duration::from_secs(4);
 
 /// Why a command failed, by what can be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +38,19 @@ pub(super) enum Trouble {
     KeyRefused,
     /// The card refuses: access conditions.
     CardRefused,
+    /// The daemon stops.
+    Stopped,
+    /// The attempt's time is over.
+    TimeUp,
+}
+
+/// Until when commands may run.
+#[derive(Clone, Debug)]
+pub(super) struct Leave {
+    /// Cancelled: what runs is dropped at once. `None` while a card is being written.
+    pub(super) stop: Option<CancellationToken>,
+    /// Passed: what runs is dropped at once.
+    pub(super) until: Option<Deadline>,
 }
 
 impl From<ExchangeError> for Trouble {
@@ -62,17 +81,32 @@ pub(super) struct Session {
     dialect: Box<dyn Dialect>,
     /// The card that the last look found alone.
     last_seen: Option<Uid>,
+    leave: Leave,
 }
 
 impl Session {
-    pub(super) fn new(line: SerialLine, dialect: Box<dyn Dialect>) -> Self {
-        Self { line, dialect, last_seen: None }
+    pub(super) fn new(line: SerialLine, dialect: Box<dyn Dialect>, stop: CancellationToken) -> Self {
+        Self { line, dialect, last_seen: None, leave: Leave { stop: Some(stop), until: None } }
     }
 
+    /// Sets until when commands may run; returns what held before.
+    pub(super) fn set_leave(&mut self, leave: Leave) -> Leave {
+        std::mem::replace(&mut self.leave, leave)
+    }
+
+    /// Carries out one command. A command that is dropped half-way leaves nothing behind: the dialect abandons it, on
+    /// the wire too, when the next one begins.
     async fn command(&mut self, command: &CardCommand) -> Result<CardReply, Trouble> {
-        let reply = exchange(&mut self.line, self.dialect.as_mut(), command).await;
+        let Leave { stop, until } = self.leave.clone();
+        let reply = tokio::select! {
+            biased;
+            () = stopped(stop) => Err(Trouble::Stopped),
+            () = passed(until) => Err(Trouble::TimeUp),
+            () = tokio::time::sleep(COMMAND_BOUND) => Err(Trouble::Silent),
+            reply = exchange(&mut self.line, self.dialect.as_mut(), command) => reply.map_err(Trouble::from),
+        };
         tracing::trace!(?command, ok = reply.is_ok(), "exchange");
-        Ok(reply?)
+        reply
     }
 
     async fn done(&mut self, command: &CardCommand) -> Result<(), Trouble> {
@@ -94,8 +128,8 @@ impl Session {
     /// a new wake-up is reported, and the port is opened again.
     pub(super) async fn recover(&mut self, trouble: Trouble) -> Result<(), Trouble> {
         match trouble {
-            Trouble::PortGone | Trouble::WrongDialect => Err(trouble),
-            Trouble::Silent | Trouble::Reader(_) => self.open().await.map(drop),
+            Trouble::PortGone | Trouble::WrongDialect | Trouble::Stopped => Err(trouble),
+            Trouble::Silent | Trouble::TimeUp | Trouble::Reader(_) => self.open().await.map(drop),
             Trouble::CardLeft
             | Trouble::CardChanged
             | Trouble::Several
@@ -172,11 +206,26 @@ impl Session {
 
     /// Leaves the reader as the next program expects it.
     pub(super) async fn close(&mut self) {
+        self.leave = Leave { stop: None, until: None };
         match tokio::time::timeout(CLOSE_BOUND, self.done(&CardCommand::Close)).await {
             Ok(Ok(())) => {}
             Ok(Err(trouble)) => tracing::debug!(?trouble, "the reader was not left in order"),
             Err(_elapsed) => tracing::debug!("leaving the reader took too long"),
         }
+    }
+}
+
+async fn stopped(stop: Option<CancellationToken>) {
+    match stop {
+        Some(stop) => stop.cancelled_owned().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn passed(until: Option<Deadline>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until.instant()).await,
+        None => std::future::pending().await,
     }
 }
 

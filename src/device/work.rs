@@ -5,7 +5,7 @@
 
 use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
 use super::run::{Halt, Run};
-use super::session::{Session, Trouble};
+use super::session::{Leave, Session, Trouble};
 use crate::api::bridge::Progress;
 use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
@@ -32,15 +32,42 @@ const TRIES_MAX: u32 = 3;
 /// Looks without a card after which a card that lay there counts as lifted.
 const MISSES_FOR_LIFTED: u32 = 3;
 
+/// How long a plan that has begun may go on behind the attempt's deadline, so that what was sealed is verified. The hub
+/// gives a started attempt up 10 s behind it.
+const FINISHING_TIME: Duration = Duration::from_secs(8);
+
 /// A job's end: what the caller is told, and what the device itself has to mend.
 pub(super) type End<T> = Result<T, (Failure, Option<Trouble>)>;
 
 /// Writes a credential to the card.
-pub(super) async fn encode(
-    session: &mut Session,
-    order: &EncodeOrder,
-    mut see: impl FnMut(Detection),
-) -> End<EncodeEnd> {
+pub(super) async fn encode(session: &mut Session, order: &EncodeOrder, see: impl FnMut(Detection)) -> End<EncodeEnd> {
+    let idle = session.set_leave(Leave::of_job(&order.stop, order.limits));
+    let end = encode_in_time(session, order, see).await;
+    session.set_leave(idle);
+    end
+}
+
+/// Reads the card.
+pub(super) async fn scan(session: &mut Session, order: &ScanOrder, see: impl FnMut(Detection)) -> End<CardRead> {
+    let idle = session.set_leave(Leave::of_job(&order.stop, order.limits));
+    let end = scan_in_time(session, order, see).await;
+    session.set_leave(idle);
+    end
+}
+
+impl Leave {
+    /// Until its first write a job may be dropped at any moment.
+    fn of_job(stop: &CancellationToken, limits: Limits) -> Self {
+        Self { stop: Some(stop.clone()), until: Some(limits.end) }
+    }
+
+    /// A plan at work runs to a safe point, and is verified when it has sealed, also behind the attempt's deadline.
+    fn of_plan(limits: Limits) -> Self {
+        Self { stop: None, until: Some(limits.end + FINISHING_TIME) }
+    }
+}
+
+async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: impl FnMut(Detection)) -> End<EncodeEnd> {
     let mut wait =
         Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
     loop {
@@ -58,6 +85,7 @@ pub(super) async fn encode(
             size,
             touched: false,
             in_doubt: false,
+            verified: false,
             overwritten: None,
             finishing: false,
             renew: false,
@@ -70,8 +98,7 @@ pub(super) async fn encode(
     }
 }
 
-/// Reads the card.
-pub(super) async fn scan(session: &mut Session, order: &ScanOrder, mut see: impl FnMut(Detection)) -> End<CardRead> {
+async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl FnMut(Detection)) -> End<CardRead> {
     let mut wait = Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: false };
     let mut tries = 0;
     loop {
@@ -197,7 +224,7 @@ impl Wait<'_> {
 }
 
 /// One credential on its way to one card.
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts about the card, each set in one place")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts about the card, each set in one place")]
 struct Encode<'a> {
     order: &'a EncodeOrder,
     keys: CardKeys,
@@ -207,6 +234,8 @@ struct Encode<'a> {
     touched: bool,
     /// The new credential may be valid on the card, unverified.
     in_doubt: bool,
+    /// The new credential is on the card, verified. From then on the job is a success, whatever happens.
+    verified: bool,
     overwritten: Option<CredentialId>,
     /// The plan at work only finishes what is on the card.
     finishing: bool,
@@ -222,15 +251,18 @@ impl Encode<'_> {
                 Ok(()) => return Ok(self.success()),
                 Err(halt) => halt,
             };
+            self.verified |= matches!(halt, Halt::AfterSuccess(_));
             tracing::debug!(?halt, tries, touched = self.touched, in_doubt = self.in_doubt, "step failed");
             tries += 1;
             match halt {
-                Halt::AfterSuccess(trouble) => {
-                    // Verified: what is left to retire is retired now if the card still lies there, else it waits.
-                    if tries >= TRIES_MAX || retry(session, trouble, tries, Some(self.target), false).await.is_err() {
-                        tracing::info!("the previous credential is not retired; the next encode does it");
-                        return Ok(self.success());
+                Halt::AfterSuccess(trouble) | Halt::Trouble(trouble) if self.verified => {
+                    // What is left to retire is retired now if the card still lies there, else it waits.
+                    if retry(session, trouble, tries, Some(self.target), false).await.is_err() {
+                        return Ok(self.success_unretired());
                     }
+                }
+                Halt::AfterSuccess(_) | Halt::Mismatch | Halt::Fault(_) if self.verified => {
+                    return Ok(self.success_unretired());
                 }
                 Halt::Fault(fault) => {
                     return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
@@ -249,11 +281,16 @@ impl Encode<'_> {
                 {
                     return Err(failed(trouble, Some(&self.target), false));
                 }
-                Halt::Trouble(trouble) => {
+                Halt::Trouble(trouble) | Halt::AfterSuccess(trouble) => {
                     retry(session, trouble, tries, Some(self.target), self.in_doubt).await?;
                 }
             }
         }
+    }
+
+    fn success_unretired(&self) -> EncodeEnd {
+        tracing::info!("the previous credential is not retired; the next encode does it");
+        self.success()
     }
 
     fn success(&self) -> EncodeEnd {
@@ -329,6 +366,7 @@ impl Encode<'_> {
         session: &mut Session,
         steps: impl Iterator<Item = plan::PersonalizeStep>,
     ) -> Result<(), Halt> {
+        let job = session.set_leave(Leave::of_plan(self.order.limits));
         let mut run = Run::new(session, &self.target, self.order.limits.end, &self.order.stop);
         let mut outcome = Ok(());
         for step in steps {
@@ -343,6 +381,7 @@ impl Encode<'_> {
         }
         self.touched |= run.touched();
         self.in_doubt = (self.in_doubt || run.may_be_sealed()) && !run.reached().is_success();
+        session.set_leave(job);
         outcome
     }
 }
@@ -402,7 +441,9 @@ async fn retry(session: &mut Session, trouble: Trouble, tries: u32, card: Option
 fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, Option<Trouble>) {
     let kind = match trouble {
         Trouble::PortGone => FaultKind::EncoderOffline,
-        Trouble::Silent | Trouble::WrongDialect | Trouble::Reader(_) => FaultKind::EncoderSilent,
+        // The attempt's time was used up by a line that is too slow or too noisy.
+        Trouble::Silent | Trouble::WrongDialect | Trouble::Reader(_) | Trouble::TimeUp => FaultKind::EncoderSilent,
+        Trouble::Stopped => FaultKind::Stopping,
         Trouble::CardLeft | Trouble::CardChanged => FaultKind::CardLeft,
         Trouble::Several => FaultKind::SeveralCards,
         Trouble::KeyRefused => FaultKind::DamagedCard,

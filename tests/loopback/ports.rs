@@ -122,6 +122,33 @@ async fn something_else_behind_the_port_is_not_taken_for_an_encoder() {
     modem.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_drips_noise_holds_up_neither_the_word_nor_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("noise.tty");
+    let (mut device, host) = tokio_serial::SerialStream::pair().unwrap();
+    let host_path = tokio_serial::SerialPort::name(&host).unwrap();
+    drop(host);
+    std::os::unix::fs::symlink(&host_path, &link).unwrap();
+    let noise = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        loop {
+            // Below every bound that counts from the last byte.
+            tokio::time::sleep(Duration::from_millis(85)).await;
+            let _nobody_has_the_other_end = device.write_all(&[0x55]).await;
+        }
+    });
+    let config = format!("[[serial]]\npath = \"{}\"\ndialect = \"pn532\"\nname = \"Noise\"\n", link.display());
+    let mut desk = Desk::start(Setup { config: &config, ..Setup::default() }).await;
+    let asked = Instant::now();
+    let message = desk.wait_for_encoder_status().await;
+    assert!(asked.elapsed() < Duration::from_secs(10), "{message} after {:?}", asked.elapsed());
+    let asked = Instant::now();
+    assert_eq!(desk.terminate(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "stopping took {:?}", asked.elapsed());
+    noise.abort();
+}
+
 impl Desk {
     /// Waits until the first encoder has something to complain about; returns that.
     async fn wait_for_encoder_status(&mut self) -> String {

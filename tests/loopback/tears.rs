@@ -3,6 +3,7 @@
 
 use crate::desk::{Desk, Setup};
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 /// Writes of a re-encode with two doors: four payload blocks, the seal, the old seal to zero.
 const WRITES: u64 = 6;
@@ -46,6 +47,42 @@ fn assert_torn_well(case: &str, attempt: &Value, write: u64) {
     } else {
         // The last write retires the old credential; the new one had been verified.
         assert_eq!(attempt["status"], "success", "{case}: {attempt}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verified_credential_stays_a_success_when_the_card_comes_and_goes_afterwards() {
+    let desk = Desk::start(Setup {
+        encoders: &[("Front Desk", Some("classic-1k:deadbeef"))],
+        emulator_options: &["--pace"],
+        ..Setup::default()
+    })
+    .await;
+    let mut previous = desk.credential(2).await;
+    desk.encode_well(0, &previous).await;
+    for _ in 0..6 {
+        let credential = desk.credential(2).await;
+        let encoder = &desk.encoders[0];
+        let before = encoder.stats().writes;
+        encoder.control(&format!("tear {WRITES} partial"));
+        let attempt = desk.start_encode(0, &credential).await;
+        let patience = Instant::now() + Duration::from_secs(20);
+        while encoder.stats().writes < before + WRITES {
+            assert!(Instant::now() < patience, "the card was not written\n{}", desk.log());
+        }
+        // Torn while the old seal was retired: it is back for a moment, and leaves at the first write.
+        encoder.control("place classic-1k:deadbeef");
+        encoder.control("tear 1");
+        let attempt = desk.settled(attempt).await;
+        assert_eq!(attempt["status"], "success", "{attempt}\n{}", desk.log());
+        encoder.control("remove");
+        encoder.control("place classic-1k:deadbeef");
+        desk.wait_for_card(0, Some("deadbeef")).await;
+        let scan = desk.scan_well(0).await;
+        assert_eq!(scan["acs_credential_on_seam"]["acs_credential_id"], credential.as_str(), "{scan}");
+        assert_eq!(scan["warnings"].as_array().map(Vec::len), Some(0), "{scan}");
+        assert_eq!(desk.credential_state(&previous).await["is_issued"], false);
+        previous = credential;
     }
 }
 

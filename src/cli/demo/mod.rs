@@ -4,8 +4,9 @@ mod check;
 
 use super::{print, say, stop_signal};
 use crate::config::{Config, Entrance, Property, SerialPort};
-use crate::daemon::{self, Daemon};
+use crate::daemon::{self, Daemon, DaemonError};
 use crate::emulator::{CardSpec, Emulator, Settings};
+use crate::hub::HubError;
 use anyhow::{Context as _, bail};
 use check::{Caller, LiveEncoders};
 use clap::Args;
@@ -51,9 +52,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let unplug = CancellationToken::new();
     let config = config(&directory.path, port);
     let emulators = plug_in(&config, &unplug)?;
-    let daemon = Daemon::start(config.clone())
-        .await
-        .context("the demo does not start; when its port is in use, choose another one with --port")?;
+    let daemon = match Daemon::start(config.clone()).await {
+        Ok(daemon) => daemon,
+        Err(DaemonError::Hub(HubError::PortInUse { address })) => {
+            bail!("{address} is in use by another program, perhaps another demo; choose another port with --port")
+        }
+        Err(error) => return Err(error.into()),
+    };
     let outcome = play(arguments.check, &directory.path, &daemon).await;
     daemon.stop().await;
     unplug.cancel();
@@ -74,7 +79,7 @@ async fn play(check: bool, directory: &Path, daemon: &Daemon) -> anyhow::Result<
     if check {
         return Ok(match caller.encode_and_scan(&encoders).await {
             Ok(lines) => {
-                print(&lines);
+                print(&lines)?;
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -83,7 +88,7 @@ async fn play(check: bool, directory: &Path, daemon: &Daemon) -> anyhow::Result<
             }
         });
     }
-    print(&introduction(&url, key.expose_secret(), directory, &encoders));
+    print(&introduction(&url, key.expose_secret(), directory, &encoders))?;
     stop_signal().await?;
     Ok(ExitCode::SUCCESS)
 }
