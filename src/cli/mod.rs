@@ -176,8 +176,9 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
 fn init_log(command: &Command) -> Result<(), String> {
     let default = match command {
         Command::Run(_) | Command::Hub(_) => "warn,encoderd=info",
-        Command::Demo(_)
-        | Command::Probe(_)
+        // Its encoders are plugged in while it runs, which is nothing to warn of.
+        Command::Demo(_) => "error",
+        Command::Probe(_)
         | Command::Status(_)
         | Command::Encoders(_)
         | Command::Card(_)

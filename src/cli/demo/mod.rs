@@ -51,7 +51,6 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let port = arguments.port.unwrap_or(if arguments.check { 0 } else { 8765 });
     let unplug = CancellationToken::new();
     let config = config(&directory.path, port);
-    let emulators = plug_in(&config, &unplug)?;
     let daemon = match Daemon::start(config.clone()).await {
         Ok(daemon) => daemon,
         Err(DaemonError::Hub(HubError::PortInUse { address })) => {
@@ -59,7 +58,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
-    let outcome = play(arguments.check, &directory.path, &daemon).await;
+    let mut emulators = Vec::new();
+    let outcome = play(arguments.check, &config, &daemon, &unplug, &mut emulators).await;
     daemon.stop().await;
     unplug.cancel();
     for emulator in emulators {
@@ -68,14 +68,25 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-async fn play(check: bool, directory: &Path, daemon: &Daemon) -> anyhow::Result<ExitCode> {
+async fn play(
+    check: bool,
+    config: &Config,
+    daemon: &Daemon,
+    unplug: &CancellationToken,
+    emulators: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<ExitCode> {
     let address = daemon.hub_address.context("the demo has an embedded hub")?;
     let key = daemon.api_key.clone().context("the demo has an embedded hub")?;
     let url = format!("http://{address}");
     let caller = Caller::new(&url, key.expose_secret())?;
-    let encoders = tokio::time::timeout(READY_BOUND, caller.wait_for_encoders(ENCODERS.len()))
-        .await
-        .context("the virtual encoders were not ready in time")??;
+    let mut encoders = LiveEncoders::new();
+    // One after the other, so that they are listed in this order.
+    for (port, encoder) in config.serial.iter().zip(ENCODERS) {
+        emulators.push(plug_in(config, port, encoder, unplug)?);
+        encoders = tokio::time::timeout(READY_BOUND, caller.wait_for_encoders(emulators.len()))
+            .await
+            .context("the virtual encoders were not ready in time")??;
+    }
     if check {
         return Ok(match caller.encode_and_scan(&encoders).await {
             Ok(lines) => {
@@ -88,7 +99,7 @@ async fn play(check: bool, directory: &Path, daemon: &Daemon) -> anyhow::Result<
             }
         });
     }
-    print(&introduction(&url, key.expose_secret(), directory, &encoders))?;
+    print(&introduction(&url, key.expose_secret(), &config.daemon.state_dir, &encoders))?;
     stop_signal().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -151,24 +162,25 @@ fn config(directory: &Path, port: u16) -> Config {
     config
 }
 
-fn plug_in(config: &Config, unplug: &CancellationToken) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let mut emulators = Vec::new();
-    for (port, (name, card)) in config.serial.iter().zip(ENCODERS) {
-        let emulator = Emulator::start(Settings {
-            reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
-            link: Some(port.path.clone()),
-            control: Some(control_socket(&config.daemon.state_dir, name)),
-            card: card.map(str::parse::<CardSpec>).transpose()?,
-            pace: false,
-        })?;
-        let unplug = unplug.clone();
-        emulators.push(tokio::spawn(async move {
-            if let Err(error) = emulator.run(unplug).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "a virtual encoder ended");
-            }
-        }));
-    }
-    Ok(emulators)
+fn plug_in(
+    config: &Config,
+    port: &SerialPort,
+    (name, card): (&str, Option<&str>),
+    unplug: &CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
+    let emulator = Emulator::start(Settings {
+        reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
+        link: Some(port.path.clone()),
+        control: Some(control_socket(&config.daemon.state_dir, name)),
+        card: card.map(str::parse::<CardSpec>).transpose()?,
+        pace: false,
+    })?;
+    let unplug = unplug.clone();
+    Ok(tokio::spawn(async move {
+        if let Err(error) = emulator.run(unplug).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a virtual encoder ended");
+        }
+    }))
 }
 
 fn introduction(url: &str, key: &str, directory: &Path, encoders: &LiveEncoders) -> String {
