@@ -12,7 +12,7 @@
 //! that comes later changes only what is known of the credential.
 
 use super::Hub;
-use super::credentials;
+use super::credentials::{self, Arrival};
 use super::error::{ApiError, Invalid};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_credentials::AcsCredential;
@@ -309,17 +309,16 @@ async fn finish_inner(hub: &Hub, request: &ResultRequest) -> Result<ResultRespon
     }
     let current = request.fence == job.job.fence && job.bridge_id == Some(BridgeId(request.bridge_id));
     let in_time = current && attempt.is_open();
+    let begun_at = attempt.started_at.unwrap_or(attempt.created_at);
+    let arrival = if in_time { Arrival::InTime } else { Arrival::Late(begun_at) };
     let settlement = match (&job.job.work, &request.outcome) {
         (JobWork::Encode(work), Outcome::Encoded(encoded)) => {
-            credentials::encoded(&mut transaction, work, encoded, now).await?;
+            credentials::encoded(&mut transaction, work, encoded, arrival, now).await?;
             let credential = acs_credentials::get(&mut transaction, AcsCredentialId(work.acs_credential_id)).await?;
             Settlement::Success(json(&credential.as_ref().map(credentials::object))?)
         }
         (JobWork::Scan, Outcome::Scanned(scanned)) => {
-            // A late scan says what lay on the encoder then; it settles nothing.
-            if in_time {
-                credentials::seen(&mut transaction, scanned, now).await?;
-            }
+            credentials::seen(&mut transaction, scanned, arrival, now).await?;
             Settlement::Success(json(&credentials::scan_result(&mut transaction, scanned).await?)?)
         }
         (JobWork::Encode(work), Outcome::Failed(failed)) => {

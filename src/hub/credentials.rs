@@ -12,7 +12,7 @@ use crate::api::id::AcsCredentialId;
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing, Warning};
 use crate::store::hub::acs_credentials::{self, Credential, Issue, Times};
-use crate::store::hub::events;
+use crate::store::hub::{action_attempts, events};
 use crate::store::{Connection, StoreError};
 
 /// A credential as the API shows it.
@@ -64,26 +64,50 @@ fn card_times(starts_at: u32, ends_at: u32) -> Times {
     }
 }
 
-/// Takes over that a credential is on a card. An older word than what is known changes nothing.
+/// When a daemon's word reaches the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// While its attempt is open and its offer the newest: it tells what is.
+    InTime,
+    /// Later. Its work was begun then; what was done since counts more.
+    Late(Time),
+}
+
+/// Takes over that a credential is on a card, and that no other one is. An older word than what is known changes
+/// nothing.
 pub(super) async fn encoded(
     connection: &mut Connection,
     work: &EncodeWork,
     encoded: &Encoded,
+    arrival: Arrival,
     now: Time,
 ) -> Result<(), StoreError> {
     let id = AcsCredentialId(work.acs_credential_id);
+    let card_number = encoded.card_number.as_str();
+    let issue = Issue {
+        card_number: card_number.to_owned(),
+        at: Time::from_card_seconds(encoded.issued_at),
+        times: card_times(work.starts_at, work.ends_at),
+    };
+    let mut others = acs_credentials::on_card(&mut *connection, card_number).await?;
+    others.retain(|other| other.acs_credential_id != id);
+    let outlives = |other: &Credential| {
+        // A card that showed what is being overwritten is surer than two desks' clocks.
+        let was_seen = arrival == Arrival::InTime && encoded.overwritten == Some(other.acs_credential_id.0);
+        !was_seen && other.issue_on(card_number).is_some_and(|known| known.at > issue.at)
+    };
+    let written_over = others.iter().any(outlives);
     if let Some(credential) = acs_credentials::get(&mut *connection, id).await? {
-        let issue = Issue {
-            card_number: encoded.card_number.clone(),
-            at: Time::from_card_seconds(encoded.issued_at),
-            times: card_times(work.starts_at, work.ends_at),
-        };
-        if credential.issue.as_ref().is_none_or(|known| known.at <= issue.at) {
+        if credential.issue.as_ref().is_some_and(|known| known.at > issue.at) {
+            others.retain(|other| encoded.overwritten == Some(other.acs_credential_id.0));
+        } else if !written_over {
             issued(&mut *connection, &credential, &issue, now).await?;
+        } else if credential.is_in_doubt_on(card_number) {
+            acs_credentials::set_in_doubt(&mut *connection, id, None).await?;
         }
     }
-    if let Some(overwritten) = encoded.overwritten.map(AcsCredentialId).filter(|other| *other != id) {
-        invalidated(connection, overwritten, &encoded.card_number, now).await?;
+    for other in others.iter().filter(|other| !outlives(other)) {
+        invalidated(&mut *connection, other, card_number, now).await?;
     }
     Ok(())
 }
@@ -133,22 +157,24 @@ async fn issued(
     Ok(())
 }
 
-/// Takes over that a card no longer carries a credential. One that is known to be on another card stays there.
+/// Takes over that a card does not carry a credential. One that is known to be on another card stays there.
 async fn invalidated(
     connection: &mut Connection,
-    id: AcsCredentialId,
+    credential: &Credential,
     card_number: &str,
     now: Time,
 ) -> Result<(), StoreError> {
-    let Some(credential) = acs_credentials::get(&mut *connection, id).await? else { return Ok(()) };
-    let was_here = credential.issue.as_ref().is_some_and(|issue| issue.card_number == card_number);
-    if was_here {
-        acs_credentials::set_issue(&mut *connection, id, None).await?;
-    } else if credential.in_doubt_card_number.as_deref() == Some(card_number) {
-        acs_credentials::set_in_doubt(&mut *connection, id, None).await?;
+    let id = credential.acs_credential_id;
+    if credential.issue_on(card_number).is_none() {
+        return acs_credentials::set_in_doubt(connection, id, None).await;
     }
-    if was_here && credential.deleted_at.is_none() {
-        let happening = Happening::AcsCredentialInvalidated(event(&credential));
+    acs_credentials::set_issue(&mut *connection, id, None).await?;
+    if let Some(other_card) = credential.in_doubt_card_number.as_deref().filter(|doubtful| *doubtful != card_number) {
+        acs_credentials::set_in_doubt(&mut *connection, id, Some(other_card)).await?;
+    }
+    tracing::info!(acs_credential_id = %id, card = shortened(card_number), "invalidated");
+    if credential.deleted_at.is_none() {
+        let happening = Happening::AcsCredentialInvalidated(event(credential));
         let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
         events::record(connection, workspace, happening, person, now).await?;
     }
@@ -160,29 +186,63 @@ pub(super) fn event(credential: &Credential) -> CredentialEvent {
     CredentialEvent { system: credential.system.event(), acs_credential_id: credential.acs_credential_id }
 }
 
-/// Settles what was in doubt about a card that was scanned: the credential that is on it is issued, any other that was
-/// thought to be perhaps on it is not.
-pub(super) async fn seen(connection: &mut Connection, scanned: &Scanned, now: Time) -> Result<(), StoreError> {
-    for credential in acs_credentials::in_doubt_on(&mut *connection, &scanned.card_number).await? {
-        let id = credential.acs_credential_id;
-        match &scanned.credential {
-            Some(on_card) if AcsCredentialId(on_card.acs_credential_id) == id => {
-                let issue = Issue {
-                    card_number: scanned.card_number.clone(),
-                    at: Time::from_card_seconds(on_card.issued_at),
-                    times: card_times(on_card.starts_at, on_card.ends_at),
-                };
-                // The card still holds what it held before the torn write: no new issue.
-                if credential.issue.as_ref() == Some(&issue) {
-                    acs_credentials::set_in_doubt(&mut *connection, id, None).await?;
-                } else {
-                    issued(&mut *connection, &credential, &issue, now).await?;
-                }
-            }
-            Some(_) | None => acs_credentials::set_in_doubt(&mut *connection, id, None).await?,
+/// Takes over what a scanned card holds: the credential that is on it is issued, any other that was thought to be on it,
+/// or perhaps on it, is not.
+///
+/// A late scan says nothing once one of them was written again: that may have been this card.
+pub(super) async fn seen(
+    connection: &mut Connection,
+    scanned: &Scanned,
+    arrival: Arrival,
+    now: Time,
+) -> Result<(), StoreError> {
+    let card_number = scanned.card_number.as_str();
+    let found = scanned.credential.as_ref().map(|on_card| AcsCredentialId(on_card.acs_credential_id));
+    let others = acs_credentials::on_card(&mut *connection, card_number).await?;
+    if let Arrival::Late(since) = arrival {
+        let named: Vec<_> = others.iter().map(|other| other.acs_credential_id).chain(found).collect();
+        if action_attempts::written_since(&mut *connection, &named, since).await? {
+            return Ok(());
         }
     }
-    Ok(())
+    for other in others.iter().filter(|other| Some(other.acs_credential_id) != found) {
+        invalidated(&mut *connection, other, card_number, now).await?;
+    }
+    match &scanned.credential {
+        Some(on_card) => found_on(connection, on_card, card_number, now).await,
+        None => Ok(()),
+    }
+}
+
+/// Takes over that a credential was found on a card. One that is, or may be, on another card stays there: this card may
+/// be a copy, and the scan's result says how the two differ.
+async fn found_on(
+    connection: &mut Connection,
+    on_card: &ScannedCredential,
+    card_number: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    let id = AcsCredentialId(on_card.acs_credential_id);
+    let Some(credential) = acs_credentials::get(&mut *connection, id).await? else { return Ok(()) };
+    let issue = Issue {
+        card_number: card_number.to_owned(),
+        at: Time::from_card_seconds(on_card.issued_at),
+        times: card_times(on_card.starts_at, on_card.ends_at),
+    };
+    if credential.is_in_doubt_on(card_number) {
+        // The card may still hold what it held before the torn write: no new issue.
+        return if credential.issue.as_ref() == Some(&issue) {
+            acs_credentials::set_in_doubt(connection, id, None).await
+        } else {
+            issued(connection, &credential, &issue, now).await
+        };
+    }
+    // A daemon that crashed after it had written, or another one without a hub, has said nothing of it.
+    let is_news = match &credential.issue {
+        None => credential.in_doubt_card_number.is_none(),
+        Some(known) => known.card_number == card_number && known.at < issue.at,
+    };
+    if is_news { issued(connection, &credential, &issue, now).await } else { Ok(()) }
 }
 
 /// What a scan says: what the card holds, what the hub holds, and how they differ.

@@ -271,7 +271,7 @@ async fn a_credential_in_doubt_goes_to_the_same_card_until_a_scan_settles_it() {
     assert_eq!(result["acs_credential_on_seam"]["is_issued"], true);
     assert_eq!(world.events(&format!("acs_credential_id={credential}")).await, ["acs_credential.issued"]);
     // Settled: nothing is in doubt any more, and a further scan tells nothing new.
-    desk.scans(&world, encoder, &scanned(CARD, None)).await;
+    desk.scans(&world, encoder, &scanned(CARD, Some(card(&credential)))).await;
     assert_eq!(world.show(&credential).await["is_issued"], true);
     assert_eq!(world.events(&format!("acs_credential_id={credential}")).await.len(), 1);
 }
@@ -301,4 +301,116 @@ async fn a_torn_reissue_that_left_the_old_credential_is_no_new_issue() {
     assert_eq!(world.show(&credential).await["is_issued"], true);
     desk.scans(&world, encoder, &scanned(CARD, Some(card(&credential)))).await;
     assert_eq!(world.events(&format!("acs_credential_id={credential}")).await, ["acs_credential.issued"]);
+}
+
+/// That a credential is on no card, and that it was said once.
+async fn is_invalidated(world: &World, credential: &str) {
+    let shown = world.show(credential).await;
+    assert_eq!((&shown["is_issued"], &shown["card_number"]), (&json!(false), &json!(null)), "{shown}");
+    let events = world.events(&format!("acs_credential_id={credential}")).await;
+    assert_eq!(events, ["acs_credential.issued", "acs_credential.invalidated"]);
+}
+
+#[tokio::test]
+async fn a_card_that_was_written_holds_no_other_credential_even_if_the_desk_does_not_say_so() {
+    let world = World::new().await;
+    let (desk, encoder) = world.desk().await;
+    let (old, torn, new) = (world.credential().await, world.credential().await, world.credential().await);
+    desk.encodes(&world, encoder, &old, &encoded(CARD)).await;
+    desk.encodes(&world, encoder, &torn, &failed(FaultKind::CardLeft, Some(CARD), true)).await;
+    // Written, crashed, and written again over itself: nothing else was on the card any more.
+    desk.encodes(&world, encoder, &new, &encoded_at(CARD, ISSUED_AT + 60, None)).await;
+    assert_eq!(world.show(&new).await["card_number"], CARD);
+    is_invalidated(&world, &old).await;
+    world.encode(encoder, &torn).await;
+    let job = desk.started().await;
+    assert_eq!(work(&job).card_number, None, "nothing is in doubt any more");
+    assert!(desk.finish(&job, &encoded_at(OTHER_CARD, ISSUED_AT + 90, None)).await);
+    assert_eq!(world.show(&new).await["card_number"], CARD, "another card says nothing of this one");
+}
+
+#[tokio::test]
+async fn a_scan_invalidates_what_is_not_on_the_card() {
+    let world = World::new().await;
+    let (desk, encoder) = world.desk().await;
+    let unknown = Uuid::new_v4().to_string();
+    for found in [None, Some(card(&unknown)), Some(card(&world.credential().await))] {
+        let (gone, elsewhere) = (world.credential().await, world.credential().await);
+        desk.encodes(&world, encoder, &gone, &encoded(CARD)).await;
+        desk.encodes(&world, encoder, &elsewhere, &encoded(OTHER_CARD)).await;
+        desk.scans(&world, encoder, &scanned(CARD, found)).await;
+        is_invalidated(&world, &gone).await;
+        assert_eq!(world.show(&elsewhere).await["card_number"], OTHER_CARD);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_found_on_a_card_without_the_hub_knowing_is_issued_there() {
+    let world = World::new().await;
+    let (desk, encoder) = world.desk().await;
+    let credential = world.credential().await;
+    let result = desk.scans(&world, encoder, &scanned(CARD, Some(card(&credential)))).await;
+    assert_eq!(result["warnings"], json!([]));
+    assert_eq!(result["acs_credential_on_seam"]["card_number"], CARD);
+    // A newer issue on the same card: its desk crashed before it could say so.
+    let mut newer = card(&credential);
+    newer.issued_at += 60;
+    desk.scans(&world, encoder, &scanned(CARD, Some(newer.clone()))).await;
+    assert_eq!(world.show(&credential).await["issued_at"], "2025-07-13T15:21:00.000Z");
+    let events = world.events(&format!("acs_credential_id={credential}")).await;
+    assert_eq!(events, ["acs_credential.issued", "acs_credential.reissued"]);
+    // One that may be on another card stays there until that card is seen.
+    let torn = world.credential().await;
+    desk.encodes(&world, encoder, &torn, &failed(FaultKind::CardLeft, Some(OTHER_CARD), true)).await;
+    let result = desk.scans(&world, encoder, &scanned("04112233", Some(card(&torn)))).await;
+    assert!(result["warnings"][0]["warning_message"].as_str().unwrap().ends_with(": card_number"), "{result}");
+    assert_eq!(world.show(&torn).await["is_issued"], false);
+}
+
+#[tokio::test]
+async fn an_older_encode_leaves_what_was_written_to_the_card_since() {
+    let world = World::impatient().await;
+    let (desk, encoder) = world.desk().await;
+    let (old, new) = (world.credential().await, world.credential().await);
+    for overwritten in [None, Some(new.as_str())] {
+        let id = world.encode(encoder, &old).await["action_attempt_id"].clone();
+        let late = desk.started().await;
+        world.settled(&id).await;
+        desk.encodes(&world, encoder, &new, &encoded_at(CARD, ISSUED_AT + 60, None)).await;
+        assert!(!desk.finish(&late, &encoded_at(CARD, ISSUED_AT, overwritten)).await);
+        assert_eq!(world.show(&new).await["card_number"], CARD);
+        assert_eq!(world.show(&old).await["is_issued"], false, "one card holds one credential");
+    }
+}
+
+#[tokio::test]
+async fn a_desk_whose_clock_is_behind_is_believed_when_the_card_showed_what_was_overwritten() {
+    let world = World::new().await;
+    let (desk, encoder) = world.desk().await;
+    let (old, new) = (world.credential().await, world.credential().await);
+    desk.encodes(&world, encoder, &old, &encoded(CARD)).await;
+    desk.encodes(&world, encoder, &new, &encoded_at(CARD, ISSUED_AT - 3600, Some(&old))).await;
+    assert_eq!(world.show(&new).await["card_number"], CARD);
+    is_invalidated(&world, &old).await;
+}
+
+#[tokio::test]
+async fn a_late_scan_counts_unless_the_card_was_written_since() {
+    let world = World::impatient().await;
+    let (desk, encoder) = world.desk().await;
+    let late_scan = async || {
+        let id = world.scan(encoder).await["action_attempt_id"].clone();
+        let late = desk.started().await;
+        world.settled(&id).await;
+        late
+    };
+    let credential = world.credential().await;
+    desk.encodes(&world, encoder, &credential, &encoded(CARD)).await;
+    let late = late_scan().await;
+    desk.encodes(&world, encoder, &credential, &encoded_at(CARD, ISSUED_AT + 60, None)).await;
+    assert!(!desk.finish(&late, &scanned(CARD, None)).await);
+    assert_eq!(world.show(&credential).await["is_issued"], true, "written since");
+    let late = late_scan().await;
+    assert!(!desk.finish(&late, &scanned(CARD, None)).await);
+    assert_eq!(world.show(&credential).await["is_issued"], false);
 }

@@ -45,6 +45,20 @@ async fn a_body_over_one_mebibyte_is_refused_and_one_just_below_is_not() {
 }
 
 #[tokio::test]
+async fn parameters_that_nest_too_deeply_are_refused_and_the_hub_goes_on() {
+    let world = World::new().await;
+    let deep = "a.".repeat(10_000);
+    world.get("/acs/encoders/list", &format!("{deep}a=1")).await.refused(400, "invalid_input");
+    world.get("/acs/encoders/list", &format!("{}=1", ".".repeat(10_000))).await.refused(400, "invalid_input");
+    let lists = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let objects = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    for body in [lists, objects] {
+        raw(&world, "application/json", body).await.refused(400, "invalid_input");
+    }
+    world.get("/acs/encoders/list", "a.b.c.d=1").await.good("acs_encoders");
+}
+
+#[tokio::test]
 async fn unknown_paths_are_json_too() {
     let world = World::new().await;
     for path in ["/", "/acs/encoders", "/acs/encoders/list/", "/nothing"] {

@@ -58,12 +58,19 @@ impl From<Value> for Given {
     }
 }
 
+/// How deep a query may nest with dots. No endpoint takes more than three levels; a body is bounded by `serde_json`.
+const NESTING_MAX: usize = 16;
+
 /// The parameters of a query string.
 pub(super) fn from_query(query: &str) -> Result<BTreeMap<String, Given>, ApiError> {
     let pairs: Vec<(String, String)> =
         serde_html_form::from_str(query).map_err(|_| Invalid::whole("Malformed query string"))?;
     let mut root = BTreeMap::new();
     for (key, value) in pairs {
+        // Every level is a call of `put`, and another one when it is read or dropped.
+        if key.matches('.').count() >= NESTING_MAX {
+            return Err(Invalid::whole(format!("Parameters may nest {NESTING_MAX} levels deep")).into());
+        }
         put(&mut root, &key, value);
     }
     Ok(root)

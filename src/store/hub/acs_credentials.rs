@@ -49,6 +49,18 @@ pub struct Credential {
     pub access_method: Option<AccessMethodOf>,
 }
 
+impl Credential {
+    /// What is known of its being on this card.
+    pub fn issue_on(&self, card_number: &str) -> Option<&Issue> {
+        self.issue.as_ref().filter(|issue| issue.card_number == card_number)
+    }
+
+    /// Whether this card may hold it, or not.
+    pub fn is_in_doubt_on(&self, card_number: &str) -> bool {
+        self.in_doubt_card_number.as_deref() == Some(card_number)
+    }
+}
+
 /// From when to when a credential opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
@@ -132,11 +144,11 @@ pub async fn of_grant(connection: &mut Connection, grant: AccessGrantId) -> Resu
     select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?.iter().map(read).collect()
 }
 
-/// The credentials that may be on this card.
-pub async fn in_doubt_on(connection: &mut Connection, card_number: &str) -> Result<Vec<Credential>, StoreError> {
+/// The credentials that are held to be on this card, or to be perhaps on it; deleted ones too.
+pub async fn on_card(connection: &mut Connection, card_number: &str) -> Result<Vec<Credential>, StoreError> {
     let mut select = Select::new(SELECT);
-    select.and_value("c.in_doubt_card_number = $", card_number);
-    select.fetch("", connection).await?.iter().map(read).collect()
+    select.and_value("c.card_number = $ OR c.in_doubt_card_number = $", card_number);
+    select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?.iter().map(read).collect()
 }
 
 /// The numbers of the doors that a credential opens, in rising order.

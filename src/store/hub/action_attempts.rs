@@ -94,6 +94,19 @@ pub async fn open_on(connection: &mut Connection, encoder: AcsEncoderId) -> Resu
     select.fetch("", connection).await?.first().map(read).transpose()
 }
 
+/// Whether a daemon was writing one of these credentials after this moment, or still is.
+pub async fn written_since(
+    connection: &mut Connection,
+    credentials: &[AcsCredentialId],
+    since: Time,
+) -> Result<bool, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_any_of("t.acs_credential_id", Some(credentials));
+    select.and("t.started_at IS NOT NULL");
+    select.and_value("t.settled_at IS NULL OR t.settled_at > $", since);
+    Ok(!select.fetch(" LIMIT 1", connection).await?.is_empty())
+}
+
 /// The encode of a credential that has not ended.
 pub async fn open_for(connection: &mut Connection, credential: AcsCredentialId) -> Result<Option<Attempt>, StoreError> {
     let mut select = Select::new(SELECT);

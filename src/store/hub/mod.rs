@@ -25,7 +25,8 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 /// The hub's database: access system, people, credentials, encoders, attempts, events.
-pub const SCHEMA: Schema = Schema { name: "hub", migrations: &[include_str!("0001_start.sql")] };
+pub const SCHEMA: Schema =
+    Schema { name: "hub", migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql")] };
 
 /// Reads a row's columns as the types that they hold.
 trait Columns {
