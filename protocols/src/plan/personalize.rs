@@ -8,7 +8,7 @@
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, DataBlock, Key, SectorNumber, SectorTrailer};
 use crate::layout::keys::CardKeys;
 use crate::layout::mad::{self, Mad};
-use crate::layout::ocl1;
+use crate::layout::ocl1::{self, Slot};
 use crate::plan::survey::{Opening, SectorPreparation, Unfinished};
 use crate::plan::{SafePoint, Step, list};
 use alloc::vec::Vec;
@@ -96,6 +96,16 @@ impl PersonalizePlan {
             }
         }
         Self { steps }
+    }
+
+    /// The sector that gets its keys first.
+    pub(super) fn first_sector() -> SectorNumber {
+        let [first, ..] = ORDER;
+        Slot::A
+            .sectors()
+            .into_iter()
+            .find(|sector| usize::from(sector.get()) == first)
+            .unwrap_or(Slot::A.first_sector())
     }
 
     /// How many exchanges with the reader it costs.

@@ -2,13 +2,16 @@
 //!
 //! A personalisation that was interrupted leaves some of the sectors 0 to 4 with our keys and the rest as the factory
 //! left them. The sectors of ours prove whose card it is, so that the next attempt may go on. A trailer torn in the
-//! middle may leave a mixture; what can still be opened and rewritten is, what cannot is damage.
+//! middle may leave a mixture; what can still be opened and rewritten is, what cannot is damage. When it was the very
+//! first trailer, nothing else on the card is ours: a card that is blank but for that one sector, which no key opens, is
+//! called damaged too.
 
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, Key, KeyB, SectorKey, SectorNumber};
 use crate::layout::keys::CardKeys;
 use crate::layout::mad::Mad;
 use crate::plan::blank::{BlankCheck, BlankOutcome, NotBlank, access_bits, contents};
 use crate::plan::look::{Examine, LookStep};
+use crate::plan::personalize::PersonalizePlan;
 
 /// Which key opens a sector so that its trailer can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +106,8 @@ pub struct Survey {
     at: At,
     found: [Option<Surveyed>; 5],
     directory: [Option<[u8; 16]>; 2],
+    /// The only sector that is not blank, and it opens with no key.
+    lost: Option<SectorNumber>,
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +136,7 @@ impl Survey {
             Some(sector) => At::Login { sector, opening: Opening::TransportA, seen: Seen::default() },
             None => At::Done(SurveyOutcome::Blank),
         };
-        Self { keys, size, at, found: [None; 5], directory: [None; 2] }
+        Self { keys, size, at, found: [None; 5], directory: [None; 2], lost: None }
     }
 
     /// What was found; `None` before [`LookStep::Done`].
@@ -194,11 +199,18 @@ impl Survey {
     }
 
     /// All of sectors 0 to 4 are known.
-    fn judge(&self, rest: Option<SectorNumber>) -> At {
+    fn judge(&mut self, rest: Option<SectorNumber>) -> At {
         let found = || self.size.sector_numbers().zip(self.found.iter().copied().flatten());
         if !found().any(|(_, surveyed)| surveyed.ours) {
-            let foreign = found().find_map(|(sector, surveyed)| Some((sector, surveyed.not_blank?)));
-            return match (foreign, rest) {
+            let mut foreign = found().filter_map(|(sector, surveyed)| Some((sector, surveyed.not_blank?)));
+            let (first, only) = (foreign.next(), foreign.next().is_none());
+            return match (first, rest) {
+                (Some((sector, NotBlank::KeyRefused)), rest) if only && sector == PersonalizePlan::first_sector() => {
+                    self.lost = Some(sector);
+                    rest.map_or(At::Done(SurveyOutcome::Damaged { sector }), |rest| {
+                        At::Rest(BlankCheck::from_sector(Some(rest), self.size))
+                    })
+                }
                 (Some((sector, why)), _) => At::Done(SurveyOutcome::Foreign { sector, why }),
                 (None, Some(rest)) => At::Rest(BlankCheck::from_sector(Some(rest), self.size)),
                 (None, None) => At::Done(SurveyOutcome::Blank),
@@ -227,7 +239,10 @@ impl Survey {
             At::Login { .. } | At::Read { .. } | At::Done(_) => None,
         };
         match outcome {
-            Some(BlankOutcome::Blank) => self.at = At::Done(SurveyOutcome::Blank),
+            Some(BlankOutcome::Blank) => {
+                let damaged = self.lost.map(|sector| SurveyOutcome::Damaged { sector });
+                self.at = At::Done(damaged.unwrap_or(SurveyOutcome::Blank));
+            }
             Some(BlankOutcome::NotBlank { sector, why }) => {
                 self.at = At::Done(SurveyOutcome::Foreign { sector, why });
             }
