@@ -3,6 +3,7 @@
 //! The text of a statement comes from constants only; everything from outside is bound.
 
 use super::Columns as _;
+use crate::api::parameters::Elsewhere;
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use base64::Engine as _;
@@ -127,6 +128,13 @@ impl Select {
         }
         let places: Vec<String> = values.iter().map(|value| self.bind(Bound::Text(value.to_string()))).collect();
         let _ = write!(self.sql, " AND {column} IN ({})", places.join(", "));
+    }
+
+    /// Lets nothing through when one of these was given.
+    pub(super) fn and_elsewhere(&mut self, filters: &[&dyn Elsewhere]) {
+        if filters.iter().any(|filter| filter.is_given()) {
+            self.and("1 = 0");
+        }
     }
 
     /// Adds a condition on a text that contains another; each `$` in it is the pattern.
