@@ -489,6 +489,12 @@ async fn pages_follow_one_another_without_gap_or_repetition() {
     seen.sort();
     assert_eq!(seen, ["guest-0", "guest-1", "guest-2", "guest-3", "guest-4"]);
     world.get("/user_identities/list", "page_cursor=nonsense").await.invalid("page_cursor");
+    let entrances = world.get("/acs/entrances/list", "limit=1").await.good("pagination");
+    let other = json!({ "page_cursor": entrances["next_page_cursor"] });
+    world.post("/acs/entrances/list", other.clone()).await.good("acs_entrances");
+    for path in ["/user_identities/list", "/acs/users/list", "/acs/credentials/list", "/access_methods/list"] {
+        world.post(path, other.clone()).await.invalid("page_cursor");
+    }
     world.post("/user_identities/list", json!({ "limit": 0 })).await.invalid("limit");
 }
 
