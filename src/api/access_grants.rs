@@ -1,7 +1,9 @@
 //! `/access_grants/…`
 
 use crate::api::envelope::Object;
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, UserIdentityId, WorkspaceId};
+use crate::api::id::{
+    AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, ElsewhereId, UserIdentityId, WorkspaceId,
+};
 use crate::api::parameters::{AnyOf, Change, Filled, Limit};
 use crate::api::time::Time;
 use crate::api::user_identities::Person;
@@ -145,6 +147,16 @@ pub struct List {
     pub reservation_key: Option<String>,
     /// Those of this person.
     pub user_identity_id: Option<UserIdentityId>,
+    /// Those of an access code; this hub has none.
+    pub access_code_id: Option<ElsewhereId>,
+    /// Those of a device; this hub has none.
+    pub device_id: Option<ElsewhereId>,
+    /// Those of a location; this hub has none.
+    pub location_id: Option<ElsewhereId>,
+    /// Those of a space; this hub has none.
+    pub space_id: Option<ElsewhereId>,
+    /// Those of a customer; this hub has none.
+    pub customer_key: Option<String>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.

@@ -1,7 +1,7 @@
 //! `/access_methods/…`
 
 use crate::api::envelope::Object;
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId, WorkspaceId};
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId, ElsewhereId, WorkspaceId};
 use crate::api::parameters::Limit;
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing};
@@ -63,6 +63,12 @@ pub struct List {
     pub access_grant_key: Option<String>,
     /// Those that open this door.
     pub acs_entrance_id: Option<AcsEntranceId>,
+    /// Those of an access code; this hub has none.
+    pub access_code_id: Option<ElsewhereId>,
+    /// Those of a device; this hub has none.
+    pub device_id: Option<ElsewhereId>,
+    /// Those of a space; this hub has none.
+    pub space_id: Option<ElsewhereId>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.

@@ -2,7 +2,7 @@
 
 use crate::api::Nothing;
 use crate::api::envelope::Object;
-use crate::api::id::{AcsCredentialId, AcsEntranceId, AcsSystemId, ConnectedAccountId};
+use crate::api::id::{AcsCredentialId, AcsEntranceId, AcsSystemId, ConnectedAccountId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Filled, Limit};
 use crate::api::time::Time;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,12 @@ pub struct List {
     pub connected_account_id: Option<ConnectedAccountId>,
     /// Those whose name has this in it.
     pub search: Option<Filled>,
+    /// Those of a space; this hub has none.
+    pub space_id: Option<ElsewhereId>,
+    /// Those of a location; this hub has none.
+    pub location_id: Option<ElsewhereId>,
+    /// Those of a customer; this hub has none.
+    pub customer_key: Option<String>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.

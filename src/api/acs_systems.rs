@@ -62,4 +62,6 @@ pub struct List {
     pub connected_account_id: Option<ConnectedAccountId>,
     /// Those whose name has this in it.
     pub search: Option<Filled>,
+    /// Those of a customer; this hub has none.
+    pub customer_key: Option<String>,
 }

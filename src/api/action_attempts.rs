@@ -2,7 +2,7 @@
 
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::envelope::Object;
-use crate::api::id::ActionAttemptId;
+use crate::api::id::{ActionAttemptId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
 use crate::fault::{ErrorType, Work};
@@ -129,6 +129,8 @@ pub struct Get {
 pub struct List {
     /// These.
     pub action_attempt_ids: AnyOf<ActionAttemptId>,
+    /// Those of a device; this hub has none.
+    pub device_id: Option<ElsewhereId>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.

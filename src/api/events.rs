@@ -3,7 +3,7 @@
 use crate::api::envelope::Object;
 use crate::api::id::{
     AccessGrantId, AccessMethodId, AcsCredentialId, AcsEncoderId, AcsEntranceId, AcsSystemId, AcsUserId,
-    ConnectedAccountId, EventId, UserIdentityId, WorkspaceId,
+    ConnectedAccountId, ElsewhereId, EventId, UserIdentityId, WorkspaceId,
 };
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
@@ -211,6 +211,24 @@ pub struct List {
     pub connected_account_id: Option<ConnectedAccountId>,
     /// About this person.
     pub user_identity_id: Option<UserIdentityId>,
+    /// About an access code; this hub has none.
+    pub access_code_id: Option<ElsewhereId>,
+    /// About access codes; this hub has none.
+    pub access_code_ids: AnyOf<ElsewhereId>,
+    /// About an access group; this hub has none.
+    pub acs_access_group_id: Option<ElsewhereId>,
+    /// About a connect webview; this hub has none.
+    pub connect_webview_id: Option<ElsewhereId>,
+    /// About a customer; this hub has none.
+    pub customer_key: Option<String>,
+    /// About a device; this hub has none.
+    pub device_id: Option<ElsewhereId>,
+    /// About devices; this hub has none.
+    pub device_ids: AnyOf<ElsewhereId>,
+    /// About a space; this hub has none.
+    pub space_id: Option<ElsewhereId>,
+    /// About spaces; this hub has none.
+    pub space_ids: AnyOf<ElsewhereId>,
     /// At most so many.
     pub limit: Limit,
 }

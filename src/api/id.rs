@@ -72,4 +72,6 @@ ids! {
     EventId;
     /// A desk's daemon.
     BridgeId;
+    /// Something that this hub has none of: a device, a space, an access code.
+    ElsewhereId;
 }

@@ -1,5 +1,6 @@
 //! What several endpoints' parameters share: lists, values that may be null, pages, checked texts.
 
+use crate::api::id::ElsewhereId;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -52,6 +53,31 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyOf<T> {
             }
         }
         deserializer.deserialize_seq(Values(PhantomData))
+    }
+}
+
+/// A filter by something that this hub has none of. Given, it lets nothing through: ignoring it would answer a question
+/// about one device with everything there is.
+pub trait Elsewhere {
+    /// Whether it was given.
+    fn is_given(&self) -> bool;
+}
+
+impl Elsewhere for Option<ElsewhereId> {
+    fn is_given(&self) -> bool {
+        self.is_some()
+    }
+}
+
+impl Elsewhere for Option<String> {
+    fn is_given(&self) -> bool {
+        self.as_ref().is_some_and(|text| !text.is_empty())
+    }
+}
+
+impl Elsewhere for AnyOf<ElsewhereId> {
+    fn is_given(&self) -> bool {
+        self.0.is_some()
     }
 }
 

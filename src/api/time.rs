@@ -1,6 +1,8 @@
 //! Moments as the API writes them: ISO 8601 in UTC with milliseconds.
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::fmt;
 
@@ -51,9 +53,24 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let timestamp: Timestamp = text.parse().map_err(|_| de::Error::custom("Invalid datetime"))?;
-        Ok(Self(timestamp.as_millisecond()))
+        parse(&text)
+            .map(|timestamp| Self(timestamp.as_millisecond()))
+            .ok_or_else(|| de::Error::custom("Invalid datetime"))
     }
+}
+
+/// Reads a date, `T`, a time of day and an offset. RFC 9557 also knows zones in brackets and a blank for the `T`; the
+/// API's own types take neither.
+fn parse(text: &str) -> Option<Timestamp> {
+    if text.as_bytes().get(10) != Some(&b'T') || text.contains('[') {
+        return None;
+    }
+    text.parse().ok().or_else(|| {
+        // The year 9999 means "for ever", and its last day is beyond what a timestamp can be.
+        let pieces = Pieces::parse(text).ok()?;
+        let is_moment = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
+        (is_moment && pieces.date() >= Timestamp::MAX.to_zoned(TimeZone::UTC).date()).then_some(Timestamp::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -64,7 +81,14 @@ mod tests {
     fn moments_are_written_in_utc_with_milliseconds_and_read_with_any_offset() {
         let time: Time = serde_json::from_str("\"2025-07-13T17:00:00.5+02:00\"").unwrap();
         assert_eq!(serde_json::to_string(&time).unwrap(), "\"2025-07-13T15:00:00.500Z\"");
-        for text in ["\"2025-07-13T15:00:00\"", "\"2025-07-13\"", "\"soon\"", "5"] {
+        for text in [
+            "\"2025-07-13T15:00:00\"",
+            "\"2025-07-13\"",
+            "\"soon\"",
+            "5",
+            "\"9999-12-31T23:59:59\"",
+            "\"9999-12-32T23:59:59Z\"",
+        ] {
             assert!(serde_json::from_str::<Time>(text).is_err(), "{text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::api::Nothing;
 use crate::api::envelope::Object;
-use crate::api::id::{AcsSystemId, AcsUserId, UserIdentityId, WorkspaceId};
+use crate::api::id::{AcsSystemId, AcsUserId, ElsewhereId, UserIdentityId, WorkspaceId};
 use crate::api::parameters::{AnyOf, Email, Filled, Limit};
 use crate::api::time::Time;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,8 @@ pub struct List {
     pub user_identity_ids: AnyOf<UserIdentityId>,
     /// Those whose name, address, number or key has this in it.
     pub search: Option<Filled>,
+    /// Those of a credential manager; this hub has none.
+    pub credential_manager_acs_system_id: Option<ElsewhereId>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.

@@ -352,7 +352,7 @@ pub(super) async fn resume(hub: &Hub) -> Result<(), StoreError> {
 /// Ends attempts that nobody will finish, until the hub stops.
 pub(super) async fn sweep(hub: Hub) {
     // A daemon that was connected before the hub was restarted has a moment to come back.
-    let came_back = clock::Deadline::after(hub.patience().bridge);
+    let came_back = clock::Deadline::after(hub.patience().come_back);
     loop {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}

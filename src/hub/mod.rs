@@ -84,8 +84,11 @@ pub struct Patience {
     pub work: Duration,
     /// A started attempt is given up only so long after its deadline: one write and verify that began in time.
     pub finish: Duration,
-    /// A daemon counts as connected so long after it last asked.
+    /// A daemon counts as connected so long after it last asked. Shorter than the shortest attempt, so that an attempt
+    /// whose daemon went away says so and does not merely run out of time.
     pub bridge: Duration,
+    /// How long daemons have to come back after the hub was started; they try again at least every 5 s.
+    pub come_back: Duration,
     /// An offered job that was not started goes to another poll of the same daemon after this.
     pub lease: Duration,
 }
@@ -95,7 +98,8 @@ impl Default for Patience {
         Self {
             work: Duration::from_secs(5),
             finish: Duration::from_secs(10),
-            bridge: Duration::from_secs(10),
+            bridge: Duration::from_secs(4),
+            come_back: Duration::from_secs(10),
             lease: Duration::from_secs(10),
         }
     }

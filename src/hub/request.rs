@@ -91,21 +91,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// Reads `limit` and `page_cursor`.
-pub(super) fn page(limit: &Limit, cursor: Option<&str>) -> Result<Page, Invalid> {
-    page_or(limit, cursor, LIMIT_DEFAULT)
-}
-
-/// Reads `limit` and `page_cursor` where the default is not the usual one.
-pub(super) fn page_or(limit: &Limit, cursor: Option<&str>, default: u32) -> Result<Page, Invalid> {
-    let after = cursor
-        .map(|cursor| Cursor::parse(cursor).ok_or_else(|| Invalid::parameter("page_cursor", "Invalid cursor")))
-        .transpose()?;
-    Ok(Page { limit: limit.or(default), after })
-}
-
-/// Writes lists with the address of their next page.
+/// Reads which page of a list is asked for, and writes lists with the address of their next page.
 pub(super) struct Pages {
+    /// The list.
+    path: String,
     /// Scheme, host, path and query of a GET, without its cursor.
     url: Option<String>,
 }
@@ -126,14 +115,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Pages {
             }
             Some(_) | None => None,
         };
-        Ok(Self { url })
+        Ok(Self { path: parts.uri.path().to_owned(), url })
     }
 }
 
 impl Pages {
+    /// Reads `limit` and `page_cursor`.
+    pub(super) fn page(&self, limit: &Limit, cursor: Option<&str>) -> Result<Page, Invalid> {
+        self.page_or(limit, cursor, LIMIT_DEFAULT)
+    }
+
+    /// Reads `limit` and `page_cursor` where the default is not the usual one.
+    pub(super) fn page_or(&self, limit: &Limit, cursor: Option<&str>, default: u32) -> Result<Page, Invalid> {
+        let invalid = || Invalid::parameter("page_cursor", "Invalid cursor");
+        let after = cursor.map(|cursor| Cursor::parse(cursor, &self.path).ok_or_else(invalid)).transpose()?;
+        Ok(Page { limit: limit.or(default), after })
+    }
+
     /// A page of a list.
     pub(super) fn answer<T: Object>(&self, page: Paged<T>) -> Json<Many<T>> {
-        let cursor = page.next.map(|cursor| cursor.to_string());
+        let cursor = page.next.map(|cursor| cursor.text(&self.path));
         // Of base64's characters these two and the filling mean something in a query.
         let escaped = cursor.as_ref().map(|cursor| cursor.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"));
         let pagination = Pagination {

@@ -2,7 +2,7 @@
 
 use super::{Schema, StoreError};
 use rustix::fs::Access;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _, Row, SqliteConnection};
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -59,7 +59,15 @@ pub(super) async fn prepare(path: &Path, schema: Schema) -> Result<PathBuf, Stor
     rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|source| file_error(directory, source.into()))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(_) => Ok(path),
+        Ok(_) => {
+            if let Err(error) = begin(&path).await {
+                // Left behind, it would be taken for a database that somebody emptied. If it cannot be removed, the
+                // next start says that it is empty.
+                let _ = std::fs::remove_file(&path);
+                return Err(error);
+            }
+            Ok(path)
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             check(&path, schema).await?;
             Ok(path)
@@ -68,13 +76,21 @@ pub(super) async fn prepare(path: &Path, schema: Schema) -> Result<PathBuf, Stor
     }
 }
 
+/// Writes the first page of a file that was just made: an empty file is not taken for a new database.
+async fn begin(path: &Path) -> Result<(), StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
+    Ok(options.disable_statement_logging().connect().await?.close().await?)
+}
+
 /// Looks at a present file without changing it or anything beside it.
 async fn check(path: &Path, schema: Schema) -> Result<(), StoreError> {
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| file_error(path, source))?;
-    if file.metadata().map_err(|source| file_error(path, source))?.len() == 0 {
-        return Ok(()); // SQLite takes an empty file for a new database, and so does a crash right after `prepare`.
-    }
     let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };
+    if file.metadata().map_err(|source| file_error(path, source))?.len() == 0 {
+        // With a rollback journal the very first start was cut off. Without one SQLite would take the file for a new
+        // database, and everything that was in it would be gone without a word.
+        return if beside(path, "-journal") { Ok(()) } else { Err(damaged("it is empty".to_owned())) };
+    }
     if !has_header(&mut file).map_err(|source| file_error(path, source))? {
         return Err(damaged("it is not a SQLite database".to_owned()));
     }
@@ -171,5 +187,26 @@ fn without_password(url: &str) -> String {
             format!("{}://…{}", url.get(..scheme).unwrap_or_default(), url.get(at..).unwrap_or_default())
         }
         _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const SCHEMA: Schema = Schema { name: "test", migrations: &[] };
+
+    #[tokio::test]
+    async fn a_new_file_is_never_left_empty_and_an_empty_one_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        prepare(&path, SCHEMA).await.unwrap();
+        assert!(fs::metadata(&path).unwrap().len() > 0);
+        prepare(&path, SCHEMA).await.unwrap();
+        fs::write(&path, b"").unwrap();
+        let error = prepare(&path, SCHEMA).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"");
     }
 }

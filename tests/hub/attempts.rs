@@ -171,6 +171,16 @@ async fn an_attempt_that_nobody_starts_expires_and_a_late_start_is_refused() {
 }
 
 #[tokio::test]
+async fn a_desk_that_goes_away_is_what_ends_an_attempt_also_when_its_time_is_short() {
+    let world = World::with(Duration::from_secs(1), Patience::default()).await;
+    let (desk, encoder) = world.desk().await;
+    let attempt = world.scan(encoder).await;
+    desk.job().await;
+    let settled = world.settled(&attempt["action_attempt_id"]).await;
+    is_error(&settled, FaultKind::BridgeDisconnected, Work::Scan);
+}
+
+#[tokio::test]
 async fn a_start_after_the_deadline_is_refused_even_before_the_attempt_was_swept() {
     let patience = Patience { work: Duration::from_millis(200), ..Patience::default() };
     let world = World::with(Duration::from_millis(300), patience).await;

@@ -390,6 +390,72 @@ async fn a_filter_lets_through_what_it_names_and_an_empty_list_nothing() {
     assert_eq!(world.get("/acs/encoders/list", &none).await.good("acs_encoders"), json!([]));
 }
 
+/// Filters by what this hub has none of, and by accounts: path, the answer's key, parameters that are ids, and others.
+const NOTHING_FITS: &[(&str, &str, &[&str], &[&str])] = &[
+    (
+        "/access_grants/list",
+        "access_grants",
+        &["access_code_id", "device_id", "location_id", "space_id"],
+        &["customer_key"],
+    ),
+    ("/access_methods/list", "access_methods", &["access_code_id", "device_id", "space_id"], &[]),
+    ("/acs/entrances/list", "acs_entrances", &["space_id", "location_id", "connected_account_id"], &["customer_key"]),
+    ("/acs/systems/list", "acs_systems", &["connected_account_id"], &["customer_key"]),
+    ("/user_identities/list", "user_identities", &["credential_manager_acs_system_id"], &[]),
+    (
+        "/events/list",
+        "events",
+        &[
+            "access_code_id",
+            "acs_access_group_id",
+            "connect_webview_id",
+            "connected_account_id",
+            "device_id",
+            "space_id",
+        ],
+        &["customer_key"],
+    ),
+    ("/action_attempts/list", "action_attempts", &["device_id"], &[]),
+];
+
+#[tokio::test]
+async fn a_filter_by_what_the_hub_has_none_of_lets_nothing_through() {
+    let world = World::new().await;
+    table(&world).await;
+    for (path, key, ids, texts) in NOTHING_FITS {
+        let everything = world.get(path, "").await.good(key);
+        assert_ne!(everything, json!([]), "{path} has something to hide");
+        for name in ids.iter().chain(*texts) {
+            let value = if ids.contains(name) { Uuid::new_v4().to_string() } else { "somebody".to_owned() };
+            for method in ["GET", "POST"] {
+                let told = format!("{method} {path} with {name}");
+                let given = send(&world, method, path, &json!({ *name: value }), Some(API_KEY)).await;
+                assert_eq!(given.good(key), json!([]), "{told}");
+                if ids.contains(name) {
+                    send(&world, method, path, &json!({ *name: "x" }), Some(API_KEY)).await.invalid(name);
+                }
+            }
+            assert_eq!(world.post(path, json!({ *name: null })).await.good(key), everything, "{path}: no {name}");
+            assert_eq!(world.get(path, &format!("{name}=")).await.good(key), everything, "{path}: no {name}");
+        }
+    }
+    for name in ["access_code_ids", "device_ids", "space_ids"] {
+        let ids = json!({ name: [Uuid::new_v4(), Uuid::new_v4()] });
+        for method in ["GET", "POST"] {
+            let given = send(&world, method, "/events/list", &ids, Some(API_KEY)).await;
+            assert_eq!(given.good("events"), json!([]), "{method} with {name}");
+        }
+        world.post("/events/list", json!({ name: ["x"] })).await.invalid(&format!("{name}.0"));
+    }
+    let system = world.get("/acs/systems/list", "").await.good("acs_systems")[0].clone();
+    let account = json!({ "connected_account_id": system["connected_account_id"] });
+    for (path, key) in
+        [("/acs/systems/list", "acs_systems"), ("/acs/entrances/list", "acs_entrances"), ("/events/list", "events")]
+    {
+        assert_ne!(world.post(path, account.clone()).await.good(key), json!([]), "{path} by its own account");
+    }
+}
+
 #[tokio::test]
 async fn pages_follow_one_another_without_gap_or_repetition() {
     let world = World::new().await;
@@ -423,6 +489,12 @@ async fn pages_follow_one_another_without_gap_or_repetition() {
     seen.sort();
     assert_eq!(seen, ["guest-0", "guest-1", "guest-2", "guest-3", "guest-4"]);
     world.get("/user_identities/list", "page_cursor=nonsense").await.invalid("page_cursor");
+    let entrances = world.get("/acs/entrances/list", "limit=1").await.good("pagination");
+    let other = json!({ "page_cursor": entrances["next_page_cursor"] });
+    world.post("/acs/entrances/list", other.clone()).await.good("acs_entrances");
+    for path in ["/user_identities/list", "/acs/users/list", "/acs/credentials/list", "/access_methods/list"] {
+        world.post(path, other.clone()).await.invalid("page_cursor");
+    }
     world.post("/user_identities/list", json!({ "limit": 0 })).await.invalid("limit");
 }
 

@@ -102,3 +102,26 @@ async fn what_stands_in_query_and_body_is_taken_from_the_body() {
     let answer = world.send(Method::POST, "/acs/entrances/get", &query, None, Some(API_KEY)).await;
     assert_eq!(answer.good("acs_entrance")["display_name"], "Room 101");
 }
+
+#[tokio::test]
+async fn texts_hold_no_nul_and_times_are_written_as_iso_8601_says() {
+    let world = World::new().await;
+    let system = world.system().await;
+    world.post("/user_identities/create", json!({ "full_name": "Jane\0Doe" })).await.invalid("full_name");
+    world.post("/user_identities/list", json!({ "search": "\0" })).await.invalid("search");
+    world.get("/user_identities/list", "search=a%00b").await.invalid("search");
+    for starts_at in ["2025-07-13T15:00:00Z[UTC]", "2025-07-13T15:00:00+00:00[Europe/Zurich]", "2025-07-13 15:00:00Z"] {
+        let body = json!({ "acs_system_id": system, "access_method": "card", "starts_at": starts_at });
+        let answer = world.post("/acs/credentials/create", body).await;
+        answer.invalid("starts_at");
+        assert!(answer.body.to_string().contains("Invalid datetime"), "{}", answer.body);
+    }
+    for ends_at in ["9999-12-31T23:59:59Z", "2106-02-07T06:28:15Z", "9999-12-31T23:59:59.999-12:00"] {
+        let body = json!({ "acs_system_id": system, "access_method": "card", "ends_at": ends_at });
+        let answer = world.post("/acs/credentials/create", body).await;
+        answer.invalid("ends_at");
+        assert!(answer.body.to_string().contains("2106-02-07"), "{}", answer.body);
+    }
+    let all = world.post("/acs/credentials/list", json!({ "created_before": "9999-12-31T23:59:59Z" })).await;
+    all.good("acs_credentials");
+}

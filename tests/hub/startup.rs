@@ -45,6 +45,19 @@ async fn a_damaged_database_is_refused_and_not_a_byte_of_it_changed() {
 }
 
 #[tokio::test]
+async fn an_empty_database_file_is_refused_and_stays_empty() {
+    let mut world = World::new().await;
+    world.stop().await;
+    let path = world.directory.path().join("hub.db");
+    fs::write(&path, b"").unwrap();
+    let error = hub::serve(settings(world.directory.path()), CancellationToken::new()).await.unwrap_err();
+    let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+    assert!(text.contains("hub.db") && text.contains("it is empty") && text.contains("move it away"), "{text}");
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert_eq!(fs::read_dir(world.directory.path()).unwrap().count(), 1, "no file was made beside it");
+}
+
+#[tokio::test]
 async fn a_restarted_hub_has_the_same_property_under_new_names() {
     let mut world = World::new().await;
     let (system, entrances) = (world.system().await, world.entrances().await);
@@ -104,7 +117,8 @@ async fn an_open_attempt_whose_desk_does_not_come_back_is_ended_after_a_restart(
     let world = World::new().await;
     let (_desk, encoder) = world.desk().await;
     let attempt = world.scan(encoder).await["action_attempt_id"].clone();
-    let world = world.restart(Patience { bridge: Duration::from_millis(300), ..Patience::default() }).await;
+    let moment = Duration::from_millis(300);
+    let world = world.restart(Patience { bridge: moment, come_back: moment, ..Patience::default() }).await;
     assert_eq!(world.settled(&attempt).await["error"]["type"], "bridge_disconnected");
     assert_eq!(world.events("event_type=acs_system.added").await.len(), 1);
 }

@@ -211,13 +211,18 @@ impl<'de> Deserializer<'de> for Given {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {
-        match &self {
-            Self::Text(texts) => visitor.visit_str(only(texts)?),
-            Self::String(text) => visitor.visit_str(text),
+        let text = match &self {
+            Self::Text(texts) => only(texts)?,
+            Self::String(text) => text,
             Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => {
-                Err(self.unexpected("string"))
+                return Err(self.unexpected("string"));
             }
+        };
+        // Databases differ in what they make of it: some cut the text off there, some refuse it.
+        if text.contains('\0') {
+            return Err(Invalid::whole("String must not contain NUL characters"));
         }
+        visitor.visit_str(text)
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Invalid> {

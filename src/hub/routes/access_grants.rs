@@ -12,7 +12,7 @@ use crate::api::time::Time;
 use crate::api::user_identities::{Person, UserIdentity};
 use crate::hub::Hub;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
 use crate::store::hub::access_grants::NewAccessGrant;
 use crate::store::hub::access_methods::NewAccessMethod;
@@ -163,7 +163,7 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AccessGrant>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     Ok(pages.answer(access_grants::list(&mut *hub.store().read().await?, &list, page).await?))
 }
 

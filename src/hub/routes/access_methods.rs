@@ -6,7 +6,7 @@ use crate::api::envelope::{Many, One};
 use crate::hub::Hub;
 use crate::hub::attempts::{self, Target};
 use crate::hub::error::ApiError;
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::hub::access_methods;
 use axum::Json;
 use axum::extract::State;
@@ -21,7 +21,7 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AccessMethod>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     Ok(pages.answer(access_methods::list(&mut *hub.store().read().await?, &list, page).await?))
 }
 

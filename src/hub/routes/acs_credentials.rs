@@ -8,7 +8,7 @@ use crate::api::envelope::{Done, Many, One};
 use crate::api::events::Happening;
 use crate::api::id::AcsCredentialId;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::hub::{Hub, attempts, credentials};
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::{self, Credential, NewCredential, Times};
@@ -93,7 +93,7 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AcsCredential>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     let page = acs_credentials::list(&mut *hub.store().read().await?, &list, page).await?;
     Ok(pages.answer(page.map(|credential| credentials::object(&credential))))
 }

@@ -7,7 +7,7 @@ use crate::api::envelope::{Many, One};
 use crate::hub::Hub;
 use crate::hub::attempts::{self, Target};
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::hub::acs_encoders::{self, Encoder};
 use axum::Json;
 use axum::extract::State;
@@ -22,7 +22,7 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AcsEncoder>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     let page = acs_encoders::list(&mut *hub.store().read().await?, &list, page).await?;
     Ok(pages.answer(page.map(object)))
 }

@@ -4,7 +4,7 @@ use crate::api::acs_entrances::{AcsEntrance, Get, LIMIT_DEFAULT, List};
 use crate::api::envelope::{Many, One};
 use crate::hub::Hub;
 use crate::hub::error::ApiError;
-use crate::hub::request::{Input, Pages, page_or};
+use crate::hub::request::{Input, Pages};
 use crate::store::hub::acs_entrances;
 use axum::Json;
 use axum::extract::State;
@@ -19,6 +19,6 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AcsEntrance>>, ApiError> {
-    let page = page_or(&list.limit, list.page_cursor.as_deref(), LIMIT_DEFAULT)?;
+    let page = pages.page_or(&list.limit, list.page_cursor.as_deref(), LIMIT_DEFAULT)?;
     Ok(pages.answer(acs_entrances::list(&mut *hub.store().read().await?, &list, page).await?))
 }

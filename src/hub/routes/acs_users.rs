@@ -9,7 +9,7 @@ use crate::api::id::{AcsSystemId, AcsUserId};
 use crate::api::user_identities::UserIdentity;
 use crate::hub::Hub;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
 use crate::store::hub::acs_users::{self, NewUser};
 use crate::store::hub::events;
@@ -117,6 +117,6 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<AcsUser>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     Ok(pages.answer(acs_users::list(&mut *hub.store().read().await?, &list, page).await?))
 }

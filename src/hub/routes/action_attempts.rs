@@ -4,7 +4,7 @@ use crate::api::action_attempts::{ActionAttempt, Get, List};
 use crate::api::envelope::{Many, One};
 use crate::hub::Hub;
 use crate::hub::error::ApiError;
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::hub::action_attempts;
 use axum::Json;
 use axum::extract::State;
@@ -19,6 +19,6 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<ActionAttempt>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     Ok(pages.answer(action_attempts::list(&mut *hub.store().read().await?, &list, page).await?))
 }

@@ -108,11 +108,14 @@ fn now() -> Time {
     Time::from_ms(clock::wall_ms())
 }
 
+/// What is said to times that no card can carry; its last second means "no end".
+const OUT_OF_RANGE: &str = "Must lie between 1970-01-01T00:00:00Z and 2106-02-07T06:28:14Z, the last possible date: cards count seconds in 32 bits";
+
 /// Times that a card can carry: whole seconds, an end after the start.
 fn card_times(starts_at: Time, ends_at: Option<Time>) -> Result<Times, Invalid> {
     let whole = |name: &str, time: Time| {
         let seconds = time.card_seconds();
-        seconds.map(Time::from_card_seconds).ok_or_else(|| Invalid::parameter(name, "Must lie between 1970 and 2106"))
+        seconds.map(Time::from_card_seconds).ok_or_else(|| Invalid::parameter(name, OUT_OF_RANGE))
     };
     let starts_at = whole("starts_at", starts_at)?;
     let ends_at = ends_at.map(|time| whole("ends_at", time)).transpose()?;

@@ -7,7 +7,7 @@ use crate::api::id::UserIdentityId;
 use crate::api::user_identities::{Create, Get, List, Person, UserIdentity};
 use crate::hub::Hub;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages, page};
+use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
 use crate::store::hub::user_identities;
 use axum::Json;
@@ -72,6 +72,6 @@ pub(super) async fn list(
     pages: Pages,
     Input(list): Input<List>,
 ) -> Result<Json<Many<UserIdentity>>, ApiError> {
-    let page = page(&list.limit, list.page_cursor.as_deref())?;
+    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
     Ok(pages.answer(user_identities::list(&mut *hub.store().read().await?, &list, page).await?))
 }

@@ -53,6 +53,13 @@ pub async fn by_key(connection: &mut Connection, key: &str) -> Result<Option<Acc
 /// Access grants.
 pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AccessGrant>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[
+        &filter.access_code_id,
+        &filter.device_id,
+        &filter.location_id,
+        &filter.space_id,
+        &filter.customer_key,
+    ]);
     select.and_any_of("g.access_grant_id", filter.access_grant_ids.0.as_deref());
     select.and_maybe("g.access_grant_key = $", filter.access_grant_key.as_deref());
     select.and_maybe("g.reservation_key = $", filter.reservation_key.as_deref());

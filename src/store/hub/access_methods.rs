@@ -47,6 +47,7 @@ pub async fn credential_of(
 /// Access methods.
 pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AccessMethod>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[&filter.access_code_id, &filter.device_id, &filter.space_id]);
     select.and_id("m.access_grant_id = $", filter.access_grant_id);
     select.and_maybe("g.access_grant_key = $", filter.access_grant_key.as_deref());
     select.and_id(

@@ -34,6 +34,7 @@ pub async fn get(connection: &mut Connection, id: AcsEntranceId) -> Result<Optio
 /// Entrances in the order of their door numbers.
 pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AcsEntrance>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[&filter.space_id, &filter.location_id, &filter.customer_key]);
     select.and_any_of("e.acs_entrance_id", filter.acs_entrance_ids.0.as_deref());
     select.and_id("e.acs_system_id = $", filter.acs_system_id);
     select.and_id("s.connected_account_id = $", filter.connected_account_id);

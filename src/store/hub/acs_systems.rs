@@ -78,6 +78,7 @@ pub async fn get(connection: &mut Connection, id: AcsSystemId) -> Result<Option<
 /// The access systems.
 pub async fn list(connection: &mut Connection, filter: &List) -> Result<Vec<AcsSystem>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[&filter.customer_key]);
     select.and_id("s.connected_account_id = $", filter.connected_account_id);
     select
         .and_search("LOWER(s.name) LIKE LOWER($) ESCAPE '\\'", filter.search.as_ref().map(|search| search.0.as_str()));

@@ -74,6 +74,7 @@ pub async fn get(connection: &mut Connection, id: ActionAttemptId) -> Result<Opt
 /// Attempts.
 pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<ActionAttempt>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[&filter.device_id]);
     select.and_any_of("t.action_attempt_id", filter.action_attempt_ids.0.as_deref());
     let page = each(&select.page("t", "created_at", "action_attempt_id", page, connection).await?, read)?;
     Ok(page.map(|attempt| attempt.object))

@@ -127,6 +127,17 @@ pub async fn get(connection: &mut Connection, filter: &Get) -> Result<Option<Eve
 /// Events, oldest first: from a moment on, or else the newest.
 pub async fn list(connection: &mut Connection, filter: &List, limit: u32) -> Result<Vec<Event>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[
+        &filter.access_code_id,
+        &filter.access_code_ids,
+        &filter.acs_access_group_id,
+        &filter.connect_webview_id,
+        &filter.customer_key,
+        &filter.device_id,
+        &filter.device_ids,
+        &filter.space_id,
+        &filter.space_ids,
+    ]);
     let between = filter.between.0.as_deref().unwrap_or_default();
     select.and_maybe("v.created_at >= $", filter.since);
     select.and_maybe("v.created_at >= $", between.first().copied());

@@ -3,6 +3,7 @@
 //! The text of a statement comes from constants only; everything from outside is bound.
 
 use super::Columns as _;
+use crate::api::parameters::Elsewhere;
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use base64::Engine as _;
@@ -45,17 +46,20 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Reads what [`fmt::Display`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes = STANDARD.decode(text).ok()?;
-        let (key, id) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
-        Some(Self { key: key.parse().ok()?, id: Uuid::try_parse(id).ok()? })
+    /// As text. The list is named in it: a place in one list is none in another.
+    pub fn text(&self, list: &str) -> String {
+        STANDARD.encode(format!("{} {} {list}", self.key, self.id))
     }
-}
 
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&STANDARD.encode(format!("{} {}", self.key, self.id)))
+    /// Reads what [`Self::text`] wrote for the same list.
+    pub fn parse(text: &str, list: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        let (key, rest) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
+        let (id, of) = rest.split_once(' ')?;
+        if of != list {
+            return None;
+        }
+        Some(Self { key: key.parse().ok()?, id: Uuid::try_parse(id).ok()? })
     }
 }
 
@@ -127,6 +131,13 @@ impl Select {
         }
         let places: Vec<String> = values.iter().map(|value| self.bind(Bound::Text(value.to_string()))).collect();
         let _ = write!(self.sql, " AND {column} IN ({})", places.join(", "));
+    }
+
+    /// Lets nothing through when one of these was given.
+    pub(super) fn and_elsewhere(&mut self, filters: &[&dyn Elsewhere]) {
+        if filters.iter().any(|filter| filter.is_given()) {
+            self.and("1 = 0");
+        }
     }
 
     /// Adds a condition on a text that contains another; each `$` in it is the pattern.
@@ -228,9 +239,10 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_as_it_was_written_and_nothing_else_is_one() {
         let cursor = Cursor { key: -5, id: Uuid::from_u128(7) };
-        assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        assert_eq!(Cursor::parse(&cursor.text("/a"), "/a"), Some(cursor));
+        assert_eq!(Cursor::parse(&cursor.text("/a"), "/b"), None);
         for text in ["", "page 2", "NSA1", "////"] {
-            assert_eq!(Cursor::parse(text), None, "{text}");
+            assert_eq!(Cursor::parse(text, "/a"), None, "{text}");
         }
     }
 }

@@ -29,6 +29,7 @@ pub async fn by_key(connection: &mut Connection, key: &str) -> Result<Option<Use
 /// People.
 pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<UserIdentity>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_elsewhere(&[&filter.credential_manager_acs_system_id]);
     select.and_any_of("u.user_identity_id", filter.user_identity_ids.0.as_deref());
     select.and_maybe("u.created_at < $", filter.created_before);
     select.and_search(
