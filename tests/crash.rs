@@ -90,6 +90,37 @@ async fn stopped_in_the_middle_of_an_encode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_swapped_during_the_crash_is_not_written() {
+    let mut desk = desk().await;
+    let previous = desk.credential(2).await;
+    desk.encode_well(0, &previous).await;
+    let credential = desk.credential(2).await;
+    let before = desk.encoders[0].stats().writes;
+    let attempt = desk.start_encode(0, &credential).await;
+    // Four payload blocks and the seal: the first card may hold the new credential.
+    wait_for_writes(&desk, before, 5);
+    desk.kill();
+    desk.encoders[0].control("remove");
+    desk.encoders[0].control("place classic-1k:0badcafe");
+    let before = desk.encoders[0].stats().writes;
+    desk.start_daemon().await;
+    let attempt = desk.settled(attempt).await;
+    assert_eq!(attempt["error"]["type"], "credential_cannot_be_reissued", "{attempt}\n{}", desk.log());
+    assert_eq!(desk.encoders[0].stats().writes, before, "the second card was written");
+    // In doubt: the second card is refused until the first one has been seen.
+    let again = desk.encode(0, &credential).await;
+    assert_eq!(again["error"]["type"], "credential_cannot_be_reissued", "{again}");
+    desk.encoders[0].control("remove");
+    desk.encoders[0].control("place classic-1k:deadbeef");
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let scan = desk.scan_well(0).await;
+    let on_card = scan["acs_credential_on_seam"]["acs_credential_id"].as_str().unwrap_or_default().to_owned();
+    assert!(on_card == credential || on_card == previous, "{scan}");
+    assert_eq!(desk.credential_state(&on_card).await["card_number"], "deadbeef");
+    desk.encode_well(0, &credential).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn links_and_credentials_outlive_a_crash() {
     let mut desk = desk().await;
     let credential = desk.credential(2).await;

@@ -2,8 +2,8 @@
 
 use super::{Backoff, Bridge, translate};
 use crate::api::bridge::{
-    EncodeWork, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress, ProgressRequest, ResultRequest,
-    StartRequest, StartResponse,
+    EncodeWork, Failed, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress, ProgressRequest,
+    ResultRequest, StartRequest, StartResponse,
 };
 use crate::clock::{self, Deadline};
 use crate::device::DeviceHandle;
@@ -130,7 +130,12 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
         Ok(row) => row,
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot write the journal; no card is touched");
-            let failed = translate::not_run(FaultKind::JournalUnwritable.into(), is_simulated(bridge, job));
+            let failed = Failed {
+                fault: FaultKind::JournalUnwritable.into(),
+                card_number: None,
+                in_doubt: false,
+                simulated: is_simulated(bridge, job),
+            };
             send_unwritten(bridge, &result(bridge, job, Outcome::Failed(failed))).await;
             return;
         }
@@ -178,7 +183,8 @@ async fn run_on_device(
     stop: &CancellationToken,
 ) -> Outcome {
     let Some(device) = device_of(bridge, job) else {
-        return Outcome::Failed(translate::not_run(FaultKind::EncoderNotLinked.into(), false));
+        let failure = Failure::without_card(FaultKind::EncoderNotLinked);
+        return Outcome::Failed(translate::failed(failure, row, false));
     };
     let progress = progress_reporter(bridge.clone(), job.action_attempt_id);
     let outcome = match &job.work {
@@ -190,10 +196,10 @@ async fn run_on_device(
             Ok((order, intents)) => encode(bridge, &device, job, order, intents)
                 .await
                 .map(|end| Outcome::Encoded(translate::encoded(&end, device.status().simulated))),
-            Err(fault) => return Outcome::Failed(translate::not_run(fault, device.status().simulated)),
+            Err(fault) => Err(Failure::without_card(fault)),
         },
     };
-    outcome.unwrap_or_else(|failure| Outcome::Failed(translate::failed(failure, device.status().simulated)))
+    outcome.unwrap_or_else(|failure| Outcome::Failed(translate::failed(failure, row, device.status().simulated)))
 }
 
 type Intents = mpsc::Receiver<(Intent, oneshot::Sender<bool>)>;
@@ -233,7 +239,7 @@ fn encode_order(
     let (intent, intents) = mpsc::channel(1);
     let order = EncodeOrder {
         record: translate::record(work, &key, row.issued_at)?,
-        only_card: translate::only_card(work)?,
+        only_card: translate::only_card(work, row)?,
         key,
         personalize: bridge.card.personalize,
         new_presentation: bridge.card.require_new_presentation,

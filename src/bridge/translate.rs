@@ -25,9 +25,9 @@ pub(super) fn record(work: &EncodeWork, key: &CardKey, issued_at: u32) -> Result
     })
 }
 
-/// The only card that a job may write, if it names one.
-pub(super) fn only_card(work: &EncodeWork) -> Result<Option<Uid>, Fault> {
-    let Some(text) = &work.card_number else { return Ok(None) };
+/// The only card that a job may write: the one that it names, or the one that it may have written before a crash.
+pub(super) fn only_card(work: &EncodeWork, row: &JournalRow) -> Result<Option<Uid>, Fault> {
+    let Some(text) = work.card_number.as_ref().or(row.card_number.as_ref()) else { return Ok(None) };
     // A number that is no UID is no card that could be laid on an encoder.
     text.parse().map(Some).map_err(|_| Fault::with_detail(FaultKind::CredentialOnAnotherCard, text))
 }
@@ -77,28 +77,21 @@ pub(super) fn scanned(read: &CardRead, simulated: bool) -> Scanned {
     }
 }
 
-pub(super) fn failed(failure: Failure, simulated: bool) -> Failed {
+/// A job that failed. The card that it may have written before a crash stays in doubt: nobody has verified since what
+/// is on it.
+pub(super) fn failed(failure: Failure, row: &JournalRow, simulated: bool) -> Failed {
+    let left_behind = row.card_number.clone();
     Failed {
         fault: failure.fault,
-        card_number: failure.card.map(|uid| uid.to_string()),
-        in_doubt: failure.in_doubt,
+        in_doubt: failure.in_doubt || left_behind.is_some(),
+        card_number: left_behind.or_else(|| failure.card.map(|uid| uid.to_string())),
         simulated,
     }
 }
 
-/// A job that no device has seen.
-pub(super) fn not_run(fault: Fault, simulated: bool) -> Failed {
-    Failed { fault, card_number: None, in_doubt: false, simulated }
-}
-
-/// A job that cannot go on: what the journal knows of its card decides whether it is in doubt.
+/// A job that cannot go on.
 pub(super) fn interrupted(row: &JournalRow, why: &str, simulated: bool) -> Failed {
-    Failed {
-        fault: Fault::with_detail(FaultKind::Expired, why),
-        in_doubt: row.card_number.is_some(),
-        card_number: row.card_number.clone(),
-        simulated,
-    }
+    failed(Failure::without_card(Fault::with_detail(FaultKind::Expired, why)), row, simulated)
 }
 
 #[cfg(test)]

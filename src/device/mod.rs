@@ -170,7 +170,6 @@ impl DeviceTask {
                 Ok(line) => match self.serve(line).await {
                     Left::Stopped => return,
                     Left::PortGone => {
-                        tracing::warn!(device_id = self.found.device_id, "port gone");
                         let detail = format!("{} went away", self.found.path.display());
                         let fault = Fault::with_detail(FaultKind::EncoderOffline, detail);
                         self.set_unusable(EncoderState::Offline, fault);

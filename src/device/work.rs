@@ -91,8 +91,8 @@ async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: imp
             renew: false,
         };
         match encode.run(session).await {
-            // Nothing was written: the clerk may still be putting the card down.
-            Err((_, Some(Trouble::CardLeft | Trouble::CardChanged))) if !encode.touched => {}
+            // Nothing was written, now or earlier: the clerk may still be putting the card down.
+            Err((_, Some(Trouble::CardLeft | Trouble::CardChanged))) if !encode.touched && !encode.in_doubt => {}
             end => return end,
         }
     }
@@ -261,7 +261,7 @@ impl Encode<'_> {
                         return Ok(self.success_unretired());
                     }
                 }
-                Halt::AfterSuccess(_) | Halt::Mismatch | Halt::Fault(_) if self.verified => {
+                Halt::Mismatch | Halt::Fault(_) if self.verified => {
                     return Ok(self.success_unretired());
                 }
                 Halt::Fault(fault) => {
@@ -277,7 +277,9 @@ impl Encode<'_> {
                     again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
                 }
                 Halt::Trouble(trouble)
-                    if !self.touched && matches!(trouble, Trouble::CardLeft | Trouble::CardChanged) =>
+                    if !self.touched
+                        && !self.in_doubt
+                        && matches!(trouble, Trouble::CardLeft | Trouble::CardChanged) =>
                 {
                     return Err(failed(trouble, Some(&self.target), false));
                 }
