@@ -10,7 +10,10 @@ use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningH
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -98,14 +101,16 @@ impl World {
         key: Option<&str>,
     ) -> Answer {
         let question = if query.is_empty() { String::new() } else { format!("?{query}") };
-        let mut request = self.client.request(method, format!("{}{path}{question}", self.base));
+        let mut request = self.client.request(method.clone(), format!("{}{path}{question}", self.base));
         if let Some(key) = key {
             request = request.bearer_auth(key);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        record(&method, path, answer.status, &answer.body);
+        answer
     }
 
     /// POST with a body, as the older SDKs read too.
@@ -194,6 +199,20 @@ impl World {
     pub async fn events(&self, query: &str) -> Vec<String> {
         let events = self.get("/events/list", query).await.good("events");
         events.as_array().unwrap().iter().map(|event| event["event_type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds
+/// them all against Seam's models.
+pub fn record(method: &Method, path: &str, status: StatusCode, body: &Value) {
+    static FILE: LazyLock<Option<File>> = LazyLock::new(|| {
+        let path = std::env::var_os("ENCODERD_TEST_RECORD")?;
+        Some(File::options().create(true).append(true).open(path).expect("the record can be written"))
+    });
+    if let Some(mut file) = FILE.as_ref() {
+        let line = json!({ "method": method.as_str(), "path": path, "status": status.as_u16(), "body": body });
+        // In one piece, since tests run beside one another.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 }
 
