@@ -14,11 +14,19 @@ mod cards;
 mod endpoints;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/hostile.rs"]
+mod hostile;
+#[path = "hub/migrations.rs"]
+mod migrations;
+#[path = "hub/nodes.rs"]
+mod nodes;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
 #[path = "hub/startup.rs"]
 mod startup;
+#[path = "hub/stream.rs"]
+mod stream;
 #[path = "support/hub.rs"]
 mod support;
