@@ -14,6 +14,10 @@ mod cards;
 mod endpoints;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/lists.rs"]
+mod lists;
+#[path = "support/neighbour.rs"]
+mod neighbour;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
