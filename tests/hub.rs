@@ -16,8 +16,12 @@ mod endpoints;
 mod grants;
 #[path = "hub/hostile.rs"]
 mod hostile;
+#[path = "hub/lists.rs"]
+mod lists;
 #[path = "hub/migrations.rs"]
 mod migrations;
+#[path = "support/neighbour.rs"]
+mod neighbour;
 #[path = "hub/nodes.rs"]
 mod nodes;
 #[path = "hub/requests.rs"]
