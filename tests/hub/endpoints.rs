@@ -291,7 +291,9 @@ async fn no_endpoint_is_forgotten() {
         .iter()
         .flat_map(|endpoint| endpoint.methods.iter().map(|method| (endpoint.path.to_owned(), (*method).to_owned())))
         .collect();
-    let served = documented();
+    let mut served = documented();
+    // Its answer does not end: tests/hub/stream.rs asks it.
+    assert!(served.remove(&("/encoderd/v1/events".to_owned(), "GET".to_owned())));
     let forgotten: Vec<_> = served.difference(&table).collect();
     assert!(forgotten.is_empty(), "no line in the table for {forgotten:?}");
     let gone: Vec<_> = table.difference(&served).collect();
