@@ -10,6 +10,9 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Response, StatusCode, header};
 use encoderd::clock;
+use encoderd::hub::{Patience, Settings};
+use encoderd::store::hub::keys::KeyHash;
+use sqlx::Connection as _;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -99,12 +102,14 @@ fn suite(name: &str) -> PathBuf {
 }
 
 async fn passes(mut command: Command, missing: &[&str]) {
-    let world = World::new().await;
+    let world = World::set(Patience::default(), |settings| Settings { allow_simulate: true, ..settings }).await;
     let desk = AutoDesk::start(&world).await;
     let proxy = Proxy::start(&world).await;
     let log = world.directory.path().join("suite.log");
     let file = File::create(&log).unwrap();
     command.env("SEAM_ENDPOINT", &proxy.url).env("SEAM_API_KEY", API_KEY);
+    command.env("SEAM_TEST_PERSONAL_ACCESS_TOKEN", personal_access_token(&world).await);
+    command.env("SEAM_TEST_WORKSPACE_ID", workspace(&world).await);
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let status = Suite(command.spawn().unwrap()).ended().await;
     let told = std::fs::read_to_string(&log).unwrap();
@@ -113,6 +118,23 @@ async fn passes(mut command: Command, missing: &[&str]) {
     let forgotten: Vec<_> = ENDPOINTS.iter().filter(|path| !missing.contains(path) && !good.contains(**path)).collect();
     assert!(forgotten.is_empty(), "no good answer of {forgotten:?} was asked for");
     desk.stop().await;
+}
+
+async fn workspace(world: &World) -> String {
+    world.get("/workspaces/get", "").await.good("workspace")["workspace_id"].as_str().unwrap().to_owned()
+}
+
+/// A token that opens every workspace that is named with it.
+async fn personal_access_token(world: &World) -> &'static str {
+    const TOKEN: &str = "seam_at1test_of_a_person";
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(&world.database).await.unwrap();
+    let insert =
+        "INSERT INTO api_key (api_key_id, name, prefix, hash, created_at) VALUES ($1, 'a person', 'seam_at1', $2, 0)";
+    let hash = KeyHash::of(TOKEN.as_bytes());
+    sqlx::query(insert).bind("token").bind(hash.as_str()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    TOKEN
 }
 
 /// A suite's program; killed when it takes too long.
