@@ -111,6 +111,8 @@ async fn passes(mut command: Command, missing: &[&str]) {
     command.env("SEAM_TEST_PERSONAL_ACCESS_TOKEN", personal_access_token(&world).await);
     command.env("SEAM_TEST_WORKSPACE_ID", workspace(&world).await);
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+    // Recorded too: it says what the record must have good answers of.
+    reqwest::get(format!("{}/openapi.json", proxy.url)).await.unwrap().error_for_status().unwrap();
     let status = Suite(command.spawn().unwrap()).ended().await;
     let told = std::fs::read_to_string(&log).unwrap();
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{told}");
