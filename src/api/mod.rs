@@ -19,6 +19,7 @@ pub mod envelope;
 pub mod events;
 pub mod id;
 pub mod parameters;
+pub mod spaces;
 pub mod time;
 pub mod user_identities;
 pub mod workspaces;

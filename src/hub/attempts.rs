@@ -184,6 +184,14 @@ pub(super) async fn settle_unstarted(hub: &Hub, workspace: WorkspaceId, id: AcsE
     Ok(())
 }
 
+/// Ends the open encodes of credentials that were deleted, as far as they were not started.
+pub(super) async fn credentials_deleted(hub: &Hub, ids: &[AcsCredentialId]) -> Result<(), StoreError> {
+    for id in ids {
+        credential_deleted(hub, *id).await?;
+    }
+    Ok(())
+}
+
 /// Ends the open encode of a credential that was deleted, if it was not started.
 pub(super) async fn credential_deleted(hub: &Hub, id: AcsCredentialId) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;

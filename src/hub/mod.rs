@@ -8,6 +8,7 @@
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `grants` | what access grants open, and how they end |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
 //! | `property` | puts the configured property into the database |
@@ -25,6 +26,7 @@ mod credentials;
 mod deadlines;
 mod encoders;
 mod error;
+mod grants;
 mod limits;
 mod live;
 mod nodes;

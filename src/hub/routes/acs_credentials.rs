@@ -5,14 +5,12 @@ use crate::api::AccessMode;
 use crate::api::acs_credentials::{AcsCredential, Create, Get, List, Update};
 use crate::api::acs_users::AcsUser;
 use crate::api::envelope::{Done, Many, One};
-use crate::api::events::Happening;
 use crate::api::id::{AcsCredentialId, WorkspaceId};
 use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
 use crate::hub::{attempts, credentials};
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::{self, Credential, NewCredential, Times};
-use crate::store::hub::events;
 
 /// What is said to everything that is not a card.
 pub(super) const CARDS_ONLY: &str = "Only `card` is made here: an encoder writes cards and nothing else";
@@ -119,13 +117,9 @@ pub(super) async fn set_times(
 }
 
 pub(super) async fn remove(call: Call, get: Get) -> Result<Done, ApiError> {
-    let now = now();
     let mut transaction = call.begin().await?;
     let credential = existing(&mut transaction, call.system().workspace_id, get.acs_credential_id).await?;
-    acs_credentials::delete(&mut transaction, credential.acs_credential_id, now).await?;
-    let happening = Happening::AcsCredentialDeleted(credentials::event(&credential));
-    let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
-    events::record(&mut transaction, workspace, happening, person, now).await?;
+    credentials::remove(&mut transaction, &credential, now()).await?;
     transaction.commit().await?;
     attempts::credential_deleted(call.hub(), credential.acs_credential_id).await?;
     Ok(Done::default())

@@ -16,6 +16,7 @@ mod bridge;
 mod events;
 mod health;
 mod live_encoders;
+mod spaces;
 mod user_identities;
 mod workspaces;
 
@@ -26,7 +27,8 @@ use super::error::{ApiError, Invalid};
 use super::{openapi, stream};
 use crate::api::acs_entrances::AcsEntrance;
 use crate::api::events::Event;
-use crate::api::id::{AcsEntranceId, AcsSystemId};
+use crate::api::id::{AcsEntranceId, AcsSystemId, ElsewhereId};
+use crate::api::parameters::AnyOf;
 use crate::api::time::Time;
 use crate::clock;
 use crate::store::Connection;
@@ -44,9 +46,12 @@ use std::future::Future;
 fn table() -> Vec<Route> {
     vec![
         route("/access_grants/create", CREATE, access_grants::create),
+        route("/access_grants/delete", REMOVE, access_grants::remove),
         route("/access_grants/get", READ, access_grants::get),
         route("/access_grants/list", READ, access_grants::list),
+        route("/access_grants/request_access_methods", CREATE, access_grants::request_access_methods),
         route("/access_grants/update", CHANGE, access_grants::update),
+        route("/access_methods/delete", REMOVE, access_methods::remove),
         route("/access_methods/encode", CREATE, access_methods::encode),
         route("/access_methods/get", READ, access_methods::get),
         route("/access_methods/list", READ, access_methods::list),
@@ -64,15 +69,26 @@ fn table() -> Vec<Route> {
         route("/acs/systems/get", READ, acs_systems::get),
         route("/acs/systems/list", READ, acs_systems::list),
         route("/acs/users/create", CREATE, acs_users::create),
+        route("/acs/users/delete", REMOVE, acs_users::remove),
         route("/acs/users/get", READ, acs_users::get),
         route("/acs/users/list", READ, acs_users::list),
+        route("/acs/users/update", CHANGE, acs_users::update),
         route("/action_attempts/get", READ, action_attempts::get),
         route("/action_attempts/list", READ, action_attempts::list),
         route("/events/get", READ, events::get),
         route("/events/list", READ, events::list),
+        route("/spaces/add_acs_entrances", PUT, spaces::add_acs_entrances),
+        route("/spaces/create", CREATE, spaces::create),
+        route("/spaces/delete", REMOVE, spaces::remove),
+        route("/spaces/get", READ, spaces::get),
+        route("/spaces/list", READ, spaces::list),
+        route("/spaces/remove_acs_entrances", REMOVE, spaces::remove_acs_entrances),
+        route("/user_identities/add_acs_user", PUT, user_identities::add_acs_user),
         route("/user_identities/create", CREATE, user_identities::create),
+        route("/user_identities/delete", REMOVE, user_identities::remove),
         route("/user_identities/get", READ, user_identities::get),
         route("/user_identities/list", READ, user_identities::list),
+        route("/user_identities/update", CHANGE, user_identities::update),
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
@@ -221,6 +237,17 @@ async fn all_known(
         Some(unknown) => Err(ApiError::no::<AcsEntrance>(unknown)),
         None => Ok(()),
     }
+}
+
+/// Refuses devices: ignoring them would give less than was asked for.
+fn no_devices(name: &str, devices: &AnyOf<ElsewhereId>) -> Result<(), Invalid> {
+    if devices.0.as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(Invalid::parameter(
+            name,
+            "There are no devices here, only entrances; name them in acs_entrance_ids",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
