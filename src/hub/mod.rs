@@ -7,7 +7,10 @@
 //! | --- | --- |
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
+//! | `assignment` | whose credentials are, and which access methods' |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `guests` | what a credential's metadata says of guests, and what of it a card carries |
+//! | `simulation` | ends of attempts that were arranged |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
 //! | `property` | puts the configured property into the database |
@@ -17,6 +20,7 @@
 //! | `openapi` | the API's document, made from the table of routes |
 //! | `server` | connections, their time-outs, and shutting down |
 
+mod assignment;
 mod attempts;
 mod auth;
 mod call;
@@ -24,6 +28,7 @@ mod credentials;
 mod deadlines;
 mod encoders;
 mod error;
+mod guests;
 mod limits;
 mod live;
 mod nodes;
@@ -32,6 +37,7 @@ mod property;
 mod request;
 mod routes;
 mod server;
+mod simulation;
 
 use self::deadlines::Deadlines;
 use self::limits::Limits;
@@ -303,6 +309,10 @@ impl Hub {
 
     fn card_wait(&self) -> Duration {
         self.0.settings.card_wait
+    }
+
+    fn allows_simulation(&self) -> bool {
+        self.0.settings.allow_simulate
     }
 
     fn patience(&self) -> Patience {

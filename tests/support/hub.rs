@@ -69,7 +69,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
-        allow_simulate: false,
+        allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
     }
@@ -103,6 +103,14 @@ impl World {
         Self::in_directory(directory, database, card_wait, patience).await
     }
 
+    /// A hub without the simulation endpoints.
+    pub async fn without_simulation() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(directory.path()).await;
+        let settings = Settings { allow_simulate: false, ..settings(database.clone()) };
+        Self::serving(directory, database, settings, Patience::default()).await
+    }
+
     /// A hub on a file, whatever the suite runs on.
     pub async fn on_a_file() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -118,6 +126,10 @@ impl World {
 
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
         let settings = Settings { card_wait, ..settings(database.clone()) };
+        Self::serving(directory, database, settings, patience).await
+    }
+
+    async fn serving(directory: TempDir, database: String, settings: Settings, patience: Patience) -> Self {
         let stop = CancellationToken::new();
         let hub = hub::serve_with(settings, patience, stop.clone()).await.unwrap();
         let base = format!("http://{}", hub.address);

@@ -93,6 +93,20 @@ pub async fn create(connection: &mut Connection, method: &NewAccessMethod, now: 
     Ok(())
 }
 
+/// Puts another credential behind an access method.
+pub async fn set_credential(
+    connection: &mut Connection,
+    id: AccessMethodId,
+    credential: AcsCredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE access_method SET acs_credential_id = $1 WHERE access_method_id = $2")
+        .bind(credential.to_string())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 fn object(row: &AnyRow) -> Result<AccessMethod, StoreError> {
     let issued_at = row.maybe_time("issued_at")?;
     let deleted = row.maybe_time("deleted_at")?.is_some();

@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod nodes;
 pub mod select;
+pub mod simulations;
 pub mod user_identities;
 
 use super::{Schema, StoreError};
@@ -29,7 +30,12 @@ use uuid::Uuid;
 /// The hub's database: access system, people, credentials, encoders, attempts, events.
 pub const SCHEMA: Schema = Schema {
     name: "hub",
-    migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql"), include_str!("0003_nodes.sql")],
+    migrations: &[
+        include_str!("0001_start.sql"),
+        include_str!("0002_card.sql"),
+        include_str!("0003_nodes.sql"),
+        include_str!("0006_credentials.sql"),
+    ],
 };
 
 /// Reads a row's columns as the types that they hold.
