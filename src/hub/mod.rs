@@ -18,6 +18,7 @@
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
 //! | `openapi` | the API's document, made from the table of routes |
+//! | `stream` | what happens, as it happens |
 //! | `server` | connections, their time-outs, and shutting down |
 
 mod assignment;
@@ -38,6 +39,7 @@ mod request;
 mod routes;
 mod server;
 mod simulation;
+mod stream;
 
 use self::deadlines::Deadlines;
 use self::limits::Limits;
