@@ -69,7 +69,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
-        allow_simulate: false,
+        allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
     }
@@ -101,6 +101,14 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let database = database(directory.path()).await;
         Self::in_directory(directory, database, card_wait, patience).await
+    }
+
+    /// A hub without the simulation endpoints.
+    pub async fn without_simulation() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(directory.path()).await;
+        let settings = Settings { allow_simulate: false, ..settings(database.clone()) };
+        Self::serving(directory, settings, Patience::default()).await
     }
 
     /// A hub on a file, whatever the suite runs on.

@@ -16,6 +16,7 @@ mod bridge;
 mod events;
 mod health;
 mod live_encoders;
+mod simulate;
 mod spaces;
 mod user_identities;
 mod workspaces;
@@ -52,18 +53,27 @@ fn table() -> Vec<Route> {
         route("/access_grants/request_access_methods", CREATE, access_grants::request_access_methods),
         route("/access_grants/update", CHANGE, access_grants::update),
         route("/access_methods/delete", REMOVE, access_methods::remove),
+        route("/access_methods/assign_card", CREATE, access_methods::assign_card),
         route("/access_methods/encode", CREATE, access_methods::encode),
         route("/access_methods/get", READ, access_methods::get),
         route("/access_methods/list", READ, access_methods::list),
+        route("/acs/credentials/assign", CHANGE, acs_credentials::assign),
         route("/acs/credentials/create", CREATE, acs_credentials::create),
         route("/acs/credentials/delete", REMOVE, acs_credentials::remove),
         route("/acs/credentials/get", READ, acs_credentials::get),
         route("/acs/credentials/list", READ, acs_credentials::list),
+        route("/acs/credentials/list_accessible_entrances", READ, acs_credentials::list_accessible_entrances),
+        route("/acs/credentials/unassign", CHANGE, acs_credentials::unassign),
         route("/acs/credentials/update", CHANGE, acs_credentials::update),
         route("/acs/encoders/encode_credential", CREATE, acs_encoders::encode_credential),
         route("/acs/encoders/get", READ, acs_encoders::get),
         route("/acs/encoders/list", READ, acs_encoders::list),
         route("/acs/encoders/scan_credential", CREATE, acs_encoders::scan_credential),
+        route("/acs/encoders/scan_to_assign_credential", CREATE, acs_encoders::scan_to_assign),
+        route("/acs/encoders/simulate/next_credential_encode_will_fail", CREATE, simulate::encode_fails),
+        route("/acs/encoders/simulate/next_credential_encode_will_succeed", CREATE, simulate::encode_succeeds),
+        route("/acs/encoders/simulate/next_credential_scan_will_fail", CREATE, simulate::scan_fails),
+        route("/acs/encoders/simulate/next_credential_scan_will_succeed", CREATE, simulate::scan_succeeds),
         route("/acs/entrances/get", READ, acs_entrances::get),
         route("/acs/entrances/list", READ, acs_entrances::list),
         route("/acs/systems/get", READ, acs_systems::get),

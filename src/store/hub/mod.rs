@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod keys;
 pub mod nodes;
 pub mod select;
+pub mod simulations;
 pub mod spaces;
 pub mod user_identities;
 
@@ -35,6 +36,7 @@ pub const SCHEMA: Schema = Schema {
         include_str!("0002_card.sql"),
         include_str!("0003_nodes.sql"),
         include_str!("0005_spaces.sql"),
+        include_str!("0006_credentials.sql"),
     ],
 };
 
