@@ -88,6 +88,10 @@ ids! {
     EventId;
     /// A desk's daemon.
     BridgeId;
+    /// What a desk's daemon sends.
+    BridgeTokenId;
+    /// A key to the Seam API.
+    ApiKeyId;
     /// Something that this hub has none of: a device, a space, an access code.
     ElsewhereId;
 }
