@@ -10,6 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Response, StatusCode, header};
 use encoderd::clock;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -88,13 +89,13 @@ const NOT_IN_THE_OLD_SDK: &[&str] = &["/access_methods/assign_card", "/acs/encod
 const SUITE_MAX: Duration = Duration::from_secs(120);
 
 /// Where `scripts/setup test` put the SDKs.
-fn installed(path: &str) -> PathBuf {
+pub fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
     assert!(path.exists(), "{} is missing: `scripts/setup test` installs it", path.display());
     path
 }
 
-fn suite(name: &str) -> PathBuf {
+pub fn suite(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
 }
 
@@ -104,7 +105,12 @@ async fn passes(mut command: Command, missing: &[&str]) {
     let proxy = Proxy::start(&world).await;
     let log = world.directory.path().join("suite.log");
     let file = File::create(&log).unwrap();
+    let person = json!({ "name": "A person", "kind": "personal_access_token" });
+    let person = world.made("/encoderd/v1/api_keys/create", person, "api_key").await;
+    let workspace = world.get("/workspaces/get", "").await.good("workspace");
     command.env("SEAM_ENDPOINT", &proxy.url).env("SEAM_API_KEY", API_KEY);
+    command.env("SEAM_TEST_PERSONAL_ACCESS_TOKEN", person["key"].as_str().unwrap());
+    command.env("SEAM_TEST_WORKSPACE_ID", workspace["workspace_id"].as_str().unwrap());
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let status = Suite(command.spawn().unwrap()).ended().await;
     let told = std::fs::read_to_string(&log).unwrap();

@@ -17,7 +17,6 @@ use crate::store::hub::acs_encoders::{self, Encoder, Link, Reported};
 use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::{bridge_tokens, events, jobs};
 use crate::store::{Connection, StoreError};
-use serde_json::json;
 use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
@@ -236,10 +235,10 @@ pub(super) async fn start(call: DeskCall, request: StartRequest) -> Result<Start
 pub(super) async fn progress(call: DeskCall, request: ProgressRequest) -> Result<Done, ApiError> {
     let bridge = speaks(&call, request.bridge_id).await?;
     let id = ActionAttemptId(request.action_attempt_id);
-    if !jobs::was_offered_to(&mut *call.read().await?, id, None, bridge).await? {
-        return Err(ApiError::NotFound { object: "job", data: json!({ "action_attempt_id": id }) });
+    // What a daemon was never offered does not exist for it.
+    if jobs::was_offered_to(&mut *call.read().await?, id, None, bridge).await? {
+        tracing::debug!(action_attempt_id = %id, progress = ?request.progress, "progress");
     }
-    tracing::debug!(action_attempt_id = %request.action_attempt_id, progress = ?request.progress, "progress");
     Ok(Done::default())
 }
 
