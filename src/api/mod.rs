@@ -14,6 +14,7 @@ pub mod acs_entrances;
 pub mod acs_systems;
 pub mod acs_users;
 pub mod action_attempts;
+pub mod admin;
 pub mod bridge;
 pub mod credential_metadata;
 pub mod envelope;

@@ -14,7 +14,8 @@
 //! | `simulation` | ends of attempts that were arranged |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
-//! | `property` | puts the configured property into the database |
+//! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
@@ -32,10 +33,12 @@ mod encoders;
 mod error;
 mod grants;
 mod guests;
+mod import;
 mod limits;
 mod live;
 mod nodes;
 pub mod openapi;
+mod pairing;
 mod property;
 mod request;
 mod routes;

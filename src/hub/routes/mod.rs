@@ -12,6 +12,7 @@ mod acs_entrances;
 mod acs_systems;
 mod acs_users;
 mod action_attempts;
+mod admin;
 mod bridge;
 mod events;
 mod health;
@@ -102,6 +103,17 @@ fn table() -> Vec<Route> {
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        route("/encoderd/v1/api_keys/create", CREATE, admin::api_keys::create),
+        route("/encoderd/v1/api_keys/list", READ, admin::api_keys::list),
+        route("/encoderd/v1/api_keys/revoke", CREATE, admin::api_keys::revoke),
+        route("/encoderd/v1/api_keys/rotate", CREATE, admin::api_keys::rotate),
+        route("/encoderd/v1/bridges/list", READ, admin::bridges::list),
+        route("/encoderd/v1/bridges/revoke", CREATE, admin::bridges::revoke),
+        route("/encoderd/v1/pairing_codes/create", CREATE, admin::bridges::create_code),
+        route("/encoderd/v1/property/import", CREATE, admin::property::import),
+        route("/encoderd/v1/workspaces/create", CREATE, admin::workspaces::create),
+        route("/encoderd/v1/workspaces/get", READ, admin::workspaces::get),
+        route("/encoderd/v1/workspaces/list", READ, admin::workspaces::list),
         streamed("/encoderd/v1/events", stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
@@ -110,6 +122,7 @@ fn table() -> Vec<Route> {
         route("/bridge/v1/jobs/progress", CREATE, bridge::progress),
         route("/bridge/v1/jobs/result", CREATE, bridge::result),
         route("/bridge/v1/jobs/start", CREATE, bridge::start),
+        route("/bridge/v1/pair", CREATE, admin::bridges::pair),
         // Whoever watches the service.
         route("/healthz", OPEN, health::alive),
         route("/openapi.json", OPEN, openapi::serve),
