@@ -12,6 +12,8 @@ mod bridge;
 mod cards;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
+#[path = "hub/ends.rs"]
+mod ends;
 #[path = "hub/grants.rs"]
 mod grants;
 #[path = "hub/lists.rs"]
@@ -22,6 +24,8 @@ mod neighbour;
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/spaces.rs"]
+mod spaces;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "support/hub.rs"]
