@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/admin.rs"]
+mod admin;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -16,10 +18,20 @@ mod endpoints;
 mod ends;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/hostile.rs"]
+mod hostile;
+#[path = "hub/keys.rs"]
+mod keys;
 #[path = "hub/lists.rs"]
 mod lists;
+#[path = "hub/migrations.rs"]
+mod migrations;
 #[path = "support/neighbour.rs"]
 mod neighbour;
+#[path = "hub/nodes.rs"]
+mod nodes;
+#[path = "hub/pairing.rs"]
+mod pairing;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
@@ -28,5 +40,7 @@ mod sdk;
 mod spaces;
 #[path = "hub/startup.rs"]
 mod startup;
+#[path = "hub/stream.rs"]
+mod stream;
 #[path = "support/hub.rs"]
 mod support;

@@ -2,7 +2,7 @@
 
 use crate::api::envelope::Object;
 use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId, ElsewhereId, SpaceId, WorkspaceId};
-use crate::api::parameters::Limit;
+use crate::api::parameters::{Filled, Limit};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing};
 use schemars::JsonSchema;
@@ -85,6 +85,15 @@ pub struct Delete {
     pub access_grant_id: Option<AccessGrantId>,
     /// Those of the grants of this reservation.
     pub reservation_key: Option<String>,
+}
+
+/// `/access_methods/assign_card`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AssignCard {
+    /// Which gets it.
+    pub access_method_id: AccessMethodId,
+    /// The card's UID.
+    pub card_number: Filled,
 }
 
 /// `/access_methods/encode`

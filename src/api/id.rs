@@ -92,6 +92,10 @@ ids! {
     EventId;
     /// A desk's daemon.
     BridgeId;
+    /// What a desk's daemon sends.
+    BridgeTokenId;
+    /// A key to the Seam API.
+    ApiKeyId;
     /// Something that this hub has none of: a device, an access code.
     ElsewhereId;
 }

@@ -2,9 +2,10 @@
 
 use super::now;
 use crate::api::access_grants::AccessGrant;
-use crate::api::access_methods::{AccessMethod, Delete, Encode, Get, List};
+use crate::api::access_methods::{AccessMethod, AssignCard, Delete, Encode, Get, List};
 use crate::api::action_attempts::ActionAttempt;
 use crate::api::envelope::{Done, Many, One};
+use crate::hub::assignment;
 use crate::hub::attempts::{self, Target};
 use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
@@ -15,7 +16,7 @@ use serde_json::json;
 pub(super) async fn get(call: Call, get: Get) -> Result<One<AccessMethod>, ApiError> {
     let method =
         access_methods::get(&mut *call.read().await?, call.system().workspace_id, get.access_method_id).await?;
-    method.map(|method| One(method)).ok_or_else(|| ApiError::no::<AccessMethod>(get.access_method_id))
+    method.map(One).ok_or_else(|| ApiError::no::<AccessMethod>(get.access_method_id))
 }
 
 pub(super) async fn list(call: Call, list: List) -> Result<Many<AccessMethod>, ApiError> {
@@ -63,4 +64,8 @@ pub(super) async fn remove(call: Call, delete: Delete) -> Result<Done, ApiError>
 pub(super) async fn encode(call: Call, encode: Encode) -> Result<One<ActionAttempt>, ApiError> {
     let target = Target::AccessMethod(encode.access_method_id);
     Ok(One(attempts::encode(&call, encode.acs_encoder_id, target).await?))
+}
+
+pub(super) async fn assign_card(call: Call, assign: AssignCard) -> Result<One<ActionAttempt>, ApiError> {
+    Ok(One(assignment::card(&call, assign.access_method_id, &assign.card_number.0).await?))
 }

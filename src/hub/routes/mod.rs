@@ -12,20 +12,23 @@ mod acs_entrances;
 mod acs_systems;
 mod acs_users;
 mod action_attempts;
+mod admin;
 mod bridge;
 mod events;
 mod health;
 mod live_encoders;
+mod simulate;
 mod spaces;
 mod user_identities;
 mod workspaces;
 
 use super::Hub;
-use super::auth::Caller;
-use super::call::{Describe, Handler, describe, service};
+use super::auth::{Application, Caller};
+use super::call::{Call, Describe, Handler, describe, endless, service};
 use super::error::{ApiError, Invalid};
-use super::openapi;
+use super::{openapi, stream};
 use crate::api::acs_entrances::AcsEntrance;
+use crate::api::events::Event;
 use crate::api::id::{AcsEntranceId, AcsSystemId, ElsewhereId};
 use crate::api::parameters::AnyOf;
 use crate::api::time::Time;
@@ -33,11 +36,13 @@ use crate::clock;
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::Times;
 use axum::Router;
-use axum::http::Method;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::Future;
 
 /// All routes.
 fn table() -> Vec<Route> {
@@ -49,18 +54,27 @@ fn table() -> Vec<Route> {
         route("/access_grants/request_access_methods", CREATE, access_grants::request_access_methods),
         route("/access_grants/update", CHANGE, access_grants::update),
         route("/access_methods/delete", REMOVE, access_methods::remove),
+        route("/access_methods/assign_card", CREATE, access_methods::assign_card),
         route("/access_methods/encode", CREATE, access_methods::encode),
         route("/access_methods/get", READ, access_methods::get),
         route("/access_methods/list", READ, access_methods::list),
+        route("/acs/credentials/assign", CHANGE, acs_credentials::assign),
         route("/acs/credentials/create", CREATE, acs_credentials::create),
         route("/acs/credentials/delete", REMOVE, acs_credentials::remove),
         route("/acs/credentials/get", READ, acs_credentials::get),
         route("/acs/credentials/list", READ, acs_credentials::list),
+        route("/acs/credentials/list_accessible_entrances", READ, acs_credentials::list_accessible_entrances),
+        route("/acs/credentials/unassign", CHANGE, acs_credentials::unassign),
         route("/acs/credentials/update", CHANGE, acs_credentials::update),
         route("/acs/encoders/encode_credential", CREATE, acs_encoders::encode_credential),
         route("/acs/encoders/get", READ, acs_encoders::get),
         route("/acs/encoders/list", READ, acs_encoders::list),
         route("/acs/encoders/scan_credential", CREATE, acs_encoders::scan_credential),
+        route("/acs/encoders/scan_to_assign_credential", CREATE, acs_encoders::scan_to_assign),
+        route("/acs/encoders/simulate/next_credential_encode_will_fail", CREATE, simulate::encode_fails),
+        route("/acs/encoders/simulate/next_credential_encode_will_succeed", CREATE, simulate::encode_succeeds),
+        route("/acs/encoders/simulate/next_credential_scan_will_fail", CREATE, simulate::scan_fails),
+        route("/acs/encoders/simulate/next_credential_scan_will_succeed", CREATE, simulate::scan_succeeds),
         route("/acs/entrances/get", READ, acs_entrances::get),
         route("/acs/entrances/list", READ, acs_entrances::list),
         route("/acs/systems/get", READ, acs_systems::get),
@@ -89,6 +103,18 @@ fn table() -> Vec<Route> {
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        route("/encoderd/v1/api_keys/create", CREATE, admin::api_keys::create),
+        route("/encoderd/v1/api_keys/list", READ, admin::api_keys::list),
+        route("/encoderd/v1/api_keys/revoke", CREATE, admin::api_keys::revoke),
+        route("/encoderd/v1/api_keys/rotate", CREATE, admin::api_keys::rotate),
+        route("/encoderd/v1/bridges/list", READ, admin::bridges::list),
+        route("/encoderd/v1/bridges/revoke", CREATE, admin::bridges::revoke),
+        route("/encoderd/v1/pairing_codes/create", CREATE, admin::bridges::create_code),
+        route("/encoderd/v1/property/import", CREATE, admin::property::import),
+        route("/encoderd/v1/workspaces/create", CREATE, admin::workspaces::create),
+        route("/encoderd/v1/workspaces/get", READ, admin::workspaces::get),
+        route("/encoderd/v1/workspaces/list", READ, admin::workspaces::list),
+        streamed("/encoderd/v1/events", stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
         route("/bridge/v1/events", CREATE, bridge::events),
@@ -96,6 +122,7 @@ fn table() -> Vec<Route> {
         route("/bridge/v1/jobs/progress", CREATE, bridge::progress),
         route("/bridge/v1/jobs/result", CREATE, bridge::result),
         route("/bridge/v1/jobs/start", CREATE, bridge::start),
+        route("/bridge/v1/pair", CREATE, admin::bridges::pair),
         // Whoever watches the service.
         route("/healthz", OPEN, health::alive),
         route("/openapi.json", OPEN, openapi::serve),
@@ -136,6 +163,8 @@ pub(super) struct Described {
     pub(super) parameters: Describe,
     /// Its answer.
     pub(super) answer: Describe,
+    /// What the answer is sent as.
+    pub(super) content: &'static str,
 }
 
 /// The methods that a path takes.
@@ -159,7 +188,35 @@ where
     Route {
         path,
         service: on(filter, service(handler)),
-        described: Described { path, methods, scheme: C::SCHEME, parameters: describe::<P>, answer: describe::<A> },
+        described: Described {
+            path,
+            methods,
+            scheme: C::SCHEME,
+            parameters: describe::<P>,
+            answer: describe::<A>,
+            content: "application/json",
+        },
+    }
+}
+
+/// A path whose answer does not end.
+fn streamed<P, F, Answering>(path: &'static str, handler: F) -> Route
+where
+    P: DeserializeOwned + JsonSchema + Send + 'static,
+    F: Fn(Call, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    Route {
+        path,
+        service: get(endless(handler)),
+        described: Described {
+            path,
+            methods: &[Method::GET],
+            scheme: Application::SCHEME,
+            parameters: describe::<P>,
+            answer: describe::<Event>,
+            content: "text/event-stream",
+        },
     }
 }
 

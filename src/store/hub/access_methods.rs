@@ -116,6 +116,20 @@ pub async fn delete(connection: &mut Connection, id: AccessMethodId, now: Time) 
     Ok(())
 }
 
+/// Puts another credential behind an access method.
+pub async fn set_credential(
+    connection: &mut Connection,
+    id: AccessMethodId,
+    credential: AcsCredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE access_method SET acs_credential_id = $1 WHERE access_method_id = $2")
+        .bind(credential.to_string())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Access methods that were not deleted; those of a deleted grant were deleted with it.
 fn present(workspace: WorkspaceId) -> Select {
     let mut select = Select::new(SELECT);
