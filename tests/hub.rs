@@ -14,6 +14,8 @@ mod bridge;
 mod cards;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
+#[path = "hub/ends.rs"]
+mod ends;
 #[path = "hub/grants.rs"]
 mod grants;
 #[path = "hub/hostile.rs"]
@@ -34,6 +36,8 @@ mod pairing;
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/spaces.rs"]
+mod spaces;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "hub/stream.rs"]
