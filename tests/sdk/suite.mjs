@@ -323,7 +323,7 @@ const CHECKS = {
   async vendors_metadata_is_kept(seam, hotel) {
     const made = await hotel.credential({
       visionline_metadata: {
-        card_format: 'guest',
+        card_format: 'rfid48',
         card_function_type: 'guest',
         override: true,
         joiner_acs_credential_ids: [],

@@ -327,7 +327,7 @@ def credentials_of_nobody_and_of_somebody_else(seam, hotel):
 @check
 def vendors_metadata_is_kept(seam, hotel):
     made = hotel.credential(
-        visionline_metadata={"card_format": "guest", "card_function_type": "guest", "override": True, "joiner_acs_credential_ids": []},
+        visionline_metadata={"card_format": "rfid48", "card_function_type": "guest", "override": True, "joiner_acs_credential_ids": []},
     )
     for shown in (made, hotel.shown(made)):
         equal(shown.visionline_metadata.card_function_type, "guest")
