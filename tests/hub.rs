@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/assignment.rs"]
+mod assignment;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -12,8 +14,12 @@ mod bridge;
 mod cards;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
+#[path = "hub/errors.rs"]
+mod errors;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/guests.rs"]
+mod guests;
 #[path = "hub/hostile.rs"]
 mod hostile;
 #[path = "hub/lists.rs"]
@@ -28,6 +34,8 @@ mod nodes;
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/simulation.rs"]
+mod simulation;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "hub/stream.rs"]
