@@ -288,6 +288,22 @@ impl World {
     }
 }
 
+/// Polls all of them in turn until each is done.
+pub async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+                *output = Some(done);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}
+
 /// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds
 /// them all against Seam's models.
 pub fn record(method: &Method, path: &str, status: StatusCode, body: &Value) {
