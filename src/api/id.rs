@@ -86,6 +86,8 @@ ids! {
     ActionAttemptId;
     /// Something that happened.
     EventId;
+    /// An address that events are sent to.
+    WebhookId;
     /// A desk's daemon.
     BridgeId;
     /// Something that this hub has none of: a device, a space, an access code.

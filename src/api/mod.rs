@@ -21,6 +21,7 @@ pub mod id;
 pub mod parameters;
 pub mod time;
 pub mod user_identities;
+pub mod webhooks;
 pub mod workspaces;
 
 use crate::api::time::Time;

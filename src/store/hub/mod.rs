@@ -17,6 +17,8 @@ pub mod keys;
 pub mod nodes;
 pub mod select;
 pub mod user_identities;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 use super::{Schema, StoreError};
 use crate::api::time::Time;
@@ -29,7 +31,12 @@ use uuid::Uuid;
 /// The hub's database: access system, people, credentials, encoders, attempts, events.
 pub const SCHEMA: Schema = Schema {
     name: "hub",
-    migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql"), include_str!("0003_nodes.sql")],
+    migrations: &[
+        include_str!("0001_start.sql"),
+        include_str!("0002_card.sql"),
+        include_str!("0003_nodes.sql"),
+        include_str!("0004_webhooks.sql"),
+    ],
 };
 
 /// Reads a row's columns as the types that they hold.
