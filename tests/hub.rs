@@ -14,6 +14,8 @@ mod cards;
 mod endpoints;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "support/receiver.rs"]
+mod receiver;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
@@ -22,3 +24,5 @@ mod sdk;
 mod startup;
 #[path = "support/hub.rs"]
 mod support;
+#[path = "hub/webhooks.rs"]
+mod webhooks;

@@ -31,6 +31,8 @@ pub(super) enum ApiError {
     TooSlow,
     /// Asked too often.
     TooMany { retry_after: Duration },
+    /// The system gave no randomness for a secret.
+    NoRandomness,
     /// The database failed.
     Store(StoreError),
 }
@@ -97,7 +99,7 @@ impl ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(error) if error.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoRandomness | Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -114,6 +116,7 @@ impl ApiError {
             | Self::MethodNotAllowed
             | Self::TooLarge { .. }
             | Self::TooSlow
+            | Self::NoRandomness
             | Self::Store(_) => None,
         }
     }
@@ -149,6 +152,10 @@ impl ApiError {
             Self::TooMany { retry_after } => plain(
                 "too_many_requests",
                 format!("Too many requests with this key. Try again in {} s.", retry_after.as_secs().max(1)),
+            ),
+            Self::NoRandomness => plain(
+                "internal_error",
+                "The hub's system gave no randomness to make a secret of. Try again.".to_owned(),
             ),
             Self::Store(error) if error.is_passing() => plain(
                 "service_unavailable",

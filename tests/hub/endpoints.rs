@@ -45,6 +45,10 @@ async fn table(world: &World) -> Vec<Endpoint> {
     let user = world.show(&credential).await["acs_user_id"].clone();
     let attempt = world.scan(encoder).await["action_attempt_id"].clone();
     let event = world.get("/events/list", "limit=1").await.good("events")[0]["event_id"].clone();
+    let webhook = world
+        .made("/webhooks/create", json!({ "url": "https://example.com/", "event_types": ["none"] }), "webhook")
+        .await["webhook_id"]
+        .clone();
     let read = |path, key, good, required, wrong, unknown| Endpoint {
         path,
         key,
@@ -263,6 +267,53 @@ async fn table(world: &World) -> Vec<Endpoint> {
         ),
         read("/events/list", "events", json!({ "event_ids": [event] }), &[], Some(("since", json!("yesterday"))), None),
         read("/encoderd/v1/encoders", "encoders", json!({}), &[], None, None),
+        read(
+            "/encoderd/v1/webhook_deliveries",
+            "webhook_deliveries",
+            json!({ "webhook_id": webhook }),
+            &["webhook_id"],
+            limit.clone(),
+            Some(("webhook_id", "webhook_not_found")),
+        ),
+        write(
+            "/webhooks/create",
+            "webhook",
+            json!({ "url": "https://example.com/hook", "event_types": ["none"] }),
+            &["url"],
+            Some(("url", json!("example.com"))),
+            None,
+        ),
+        read(
+            "/webhooks/get",
+            "webhook",
+            json!({ "webhook_id": webhook }),
+            &["webhook_id"],
+            None,
+            Some(("webhook_id", "webhook_not_found")),
+        ),
+        read("/webhooks/list", "webhooks", json!({}), &[], None, None),
+        Endpoint {
+            methods: &["PUT", "POST"],
+            ..read(
+                "/webhooks/update",
+                "ok",
+                json!({ "webhook_id": webhook, "event_types": ["none", "nothing"] }),
+                &["webhook_id", "event_types"],
+                Some(("event_types", json!("none"))),
+                Some(("webhook_id", "webhook_not_found")),
+            )
+        },
+        Endpoint {
+            methods: &["DELETE"],
+            ..read(
+                "/webhooks/delete",
+                "ok",
+                json!({ "webhook_id": webhook }),
+                &["webhook_id"],
+                None,
+                Some(("webhook_id", "webhook_not_found")),
+            )
+        },
         Endpoint {
             methods: &["DELETE"],
             ..read(

@@ -112,12 +112,28 @@ impl World {
 
     /// Another node on the same database.
     pub async fn another_node(&self) -> Self {
+        self.another_node_with(Patience::default()).await
+    }
+
+    /// Another node on the same database, with another patience.
+    pub async fn another_node_with(&self, patience: Patience) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::in_directory(directory, self.database.clone(), Duration::from_secs(8), Patience::default()).await
+        Self::in_directory(directory, self.database.clone(), Duration::from_secs(8), patience).await
+    }
+
+    /// A hub with other settings.
+    pub async fn set(patience: Patience, change: impl FnOnce(Settings) -> Settings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(directory.path()).await;
+        Self::serving(directory, change(settings(database)), patience).await
     }
 
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
-        let settings = Settings { card_wait, ..settings(database.clone()) };
+        Self::serving(directory, Settings { card_wait, ..settings(database) }, patience).await
+    }
+
+    async fn serving(directory: TempDir, settings: Settings, patience: Patience) -> Self {
+        let database = settings.database.clone();
         let stop = CancellationToken::new();
         let hub = hub::serve_with(settings, patience, stop.clone()).await.unwrap();
         let base = format!("http://{}", hub.address);

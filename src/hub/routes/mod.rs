@@ -17,6 +17,7 @@ mod events;
 mod health;
 mod live_encoders;
 mod user_identities;
+mod webhooks;
 mod workspaces;
 
 use super::Hub;
@@ -70,9 +71,15 @@ fn table() -> Vec<Route> {
         route("/user_identities/create", CREATE, user_identities::create),
         route("/user_identities/get", READ, user_identities::get),
         route("/user_identities/list", READ, user_identities::list),
+        route("/webhooks/create", CREATE, webhooks::create),
+        route("/webhooks/delete", REMOVE, webhooks::remove),
+        route("/webhooks/get", READ, webhooks::get),
+        route("/webhooks/list", READ, webhooks::list),
+        route("/webhooks/update", PUT, webhooks::update),
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        route("/encoderd/v1/webhook_deliveries", READ, webhooks::deliveries),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
         route("/bridge/v1/events", CREATE, bridge::events),
