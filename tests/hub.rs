@@ -38,6 +38,8 @@ mod neighbour;
 mod nodes;
 #[path = "hub/pairing.rs"]
 mod pairing;
+#[path = "support/receiver.rs"]
+mod receiver;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
@@ -52,3 +54,5 @@ mod startup;
 mod stream;
 #[path = "support/hub.rs"]
 mod support;
+#[path = "hub/webhooks.rs"]
+mod webhooks;

@@ -90,6 +90,8 @@ ids! {
     ActionAttemptId;
     /// Something that happened.
     EventId;
+    /// An address that events are sent to.
+    WebhookId;
     /// A desk's daemon.
     BridgeId;
     /// What a desk's daemon sends.

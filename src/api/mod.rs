@@ -25,6 +25,7 @@ pub mod simulate;
 pub mod spaces;
 pub mod time;
 pub mod user_identities;
+pub mod webhooks;
 pub mod workspaces;
 
 use crate::api::time::Time;

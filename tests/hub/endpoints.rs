@@ -20,6 +20,8 @@ mod hub;
 mod people;
 #[path = "endpoints/spaces.rs"]
 mod spaces;
+#[path = "endpoints/webhooks.rs"]
+mod webhooks;
 
 use crate::neighbour::Neighbour;
 use crate::support::{API_KEY, Answer, BRIDGE_TOKEN, Desk, World};
@@ -39,6 +41,7 @@ async fn table(world: &World, stock: &Stock) -> Vec<Endpoint> {
     table.extend(grants::rows(world, stock).await);
     table.extend(people::rows(world, stock).await);
     table.extend(spaces::rows(world, stock).await);
+    table.extend(webhooks::rows(world).await);
     table
 }
 

@@ -89,6 +89,8 @@ impl World {
         let scan = json!({ "acs_encoder_id": encoder });
         let attempt = made("/acs/encoders/scan_credential", scan, "action_attempt").await;
         let event = made("/events/list", json!({}), "events").await[0].clone();
+        let webhook = json!({ "url": "https://example.com/", "event_types": ["none"] });
+        let webhook = made("/webhooks/create", webhook, "webhook").await;
         let ids = json!({
             "workspace_id": system.workspace_id,
             "api_key_id": key,
@@ -105,6 +107,7 @@ impl World {
             "acs_credential_id": credential["acs_credential_id"],
             "action_attempt_id": attempt["action_attempt_id"],
             "event_id": event["event_id"],
+            "webhook_id": webhook["webhook_id"],
         });
         Neighbour { ids }
     }

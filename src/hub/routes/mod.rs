@@ -20,6 +20,7 @@ mod live_encoders;
 mod simulate;
 mod spaces;
 mod user_identities;
+mod webhooks;
 mod workspaces;
 
 use super::Hub;
@@ -100,6 +101,11 @@ fn table() -> Vec<Route> {
         route("/user_identities/get", READ, user_identities::get),
         route("/user_identities/list", READ, user_identities::list),
         route("/user_identities/update", CHANGE, user_identities::update),
+        route("/webhooks/create", CREATE, webhooks::create),
+        route("/webhooks/delete", REMOVE, webhooks::remove),
+        route("/webhooks/get", READ, webhooks::get),
+        route("/webhooks/list", READ, webhooks::list),
+        route("/webhooks/update", PUT, webhooks::update),
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
@@ -114,6 +120,7 @@ fn table() -> Vec<Route> {
         route("/encoderd/v1/workspaces/create", CREATE, admin::workspaces::create),
         route("/encoderd/v1/workspaces/get", READ, admin::workspaces::get),
         route("/encoderd/v1/workspaces/list", READ, admin::workspaces::list),
+        route("/encoderd/v1/webhook_deliveries", READ, webhooks::deliveries),
         streamed("/encoderd/v1/events", stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),

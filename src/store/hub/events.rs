@@ -1,7 +1,7 @@
 //! Events: written in the transaction of the change that they tell of.
 
 use super::select::Select;
-use super::{Columns as _, to_json};
+use super::{Columns as _, to_json, webhook_deliveries};
 use crate::api::events::{Event, Get, Happening, List, MethodEvent, SystemEvent};
 use crate::api::id::{EventId, UserIdentityId, WorkspaceId};
 use crate::api::time::Time;
@@ -114,7 +114,7 @@ pub async fn record(
     )
     .bind(event.event_id.to_string())
     .bind(workspace.to_string())
-    .bind(event_type)
+    .bind(event_type.clone())
     .bind(now.ms())
     .bind(body)
     .bind(subjects.connected_account_id)
@@ -127,9 +127,9 @@ pub async fn record(
     .bind(subjects.access_method_id)
     .bind(person.map(|id| id.to_string()))
     .bind(subjects.space_id)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    webhook_deliveries::queue(connection, workspace, event.event_id, &event_type).await
 }
 
 /// One event; the newest that fits.

@@ -21,6 +21,8 @@ pub mod select;
 pub mod simulations;
 pub mod spaces;
 pub mod user_identities;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 use super::{Schema, StoreError};
 use crate::api::time::Time;
@@ -37,6 +39,7 @@ pub const SCHEMA: Schema = Schema {
         include_str!("0001_start.sql"),
         include_str!("0002_card.sql"),
         include_str!("0003_nodes.sql"),
+        include_str!("0004_webhooks.sql"),
         include_str!("0005_spaces.sql"),
         include_str!("0006_credentials.sql"),
         include_str!("0007_pairing.sql"),
