@@ -146,13 +146,6 @@ impl World {
         Self::in_directory(directory, self.database.clone(), Duration::from_secs(8), patience).await
     }
 
-    /// A hub with other settings.
-    pub async fn set(patience: Patience, change: impl FnOnce(Settings) -> Settings) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database = database(directory.path()).await;
-        Self::serving(directory, change(settings(database)), patience).await
-    }
-
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
         Self::serving(directory, Settings { card_wait, ..settings(database) }, patience).await
     }
