@@ -4,6 +4,8 @@
 
 #[path = "hub/admin.rs"]
 mod admin;
+#[path = "hub/assignment.rs"]
+mod assignment;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -16,8 +18,12 @@ mod cards;
 mod endpoints;
 #[path = "hub/ends.rs"]
 mod ends;
+#[path = "hub/errors.rs"]
+mod errors;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/guests.rs"]
+mod guests;
 #[path = "hub/hostile.rs"]
 mod hostile;
 #[path = "hub/keys.rs"]
@@ -36,6 +42,8 @@ mod pairing;
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/simulation.rs"]
+mod simulation;
 #[path = "hub/spaces.rs"]
 mod spaces;
 #[path = "hub/startup.rs"]

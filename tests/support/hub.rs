@@ -103,14 +103,6 @@ impl World {
         Self::in_directory(directory, database, card_wait, patience).await
     }
 
-    /// A hub without the simulation endpoints.
-    pub async fn without_simulation() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database = database(directory.path()).await;
-        let settings = Settings { allow_simulate: false, ..settings(database.clone()) };
-        Self::serving(directory, settings, Patience::default()).await
-    }
-
     /// A hub on a file, whatever the suite runs on.
     pub async fn on_a_file() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -135,6 +127,11 @@ impl World {
         Self::serving(directory, change(settings(database)), patience).await
     }
 
+    /// A hub on this database, with another patience.
+    pub async fn set_on(database: String, patience: Patience) -> Self {
+        Self::in_directory(tempfile::tempdir().unwrap(), database, Duration::from_secs(8), patience).await
+    }
+
     /// Another node on the same database.
     pub async fn another_node(&self) -> Self {
         self.another_node_with(Patience::default()).await
@@ -142,8 +139,7 @@ impl World {
 
     /// Another node on the same database, with another patience.
     pub async fn another_node_with(&self, patience: Patience) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self::in_directory(directory, self.database.clone(), Duration::from_secs(8), patience).await
+        Self::set_on(self.database.clone(), patience).await
     }
 
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
@@ -290,6 +286,22 @@ impl World {
         let events = self.get("/events/list", query).await.good("events");
         events.as_array().unwrap().iter().map(|event| event["event_type"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Polls all of them in turn until each is done.
+pub async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+                *output = Some(done);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
 }
 
 /// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds
