@@ -24,6 +24,27 @@ fn the_checked_in_document_is_the_one_that_is_served() {
     );
 }
 
+#[test]
+fn the_document_says_nothing_that_openapi_3_0_does_not_know() {
+    fn complaints(at: &str, value: &Value, found: &mut Vec<String>) {
+        // A list of types is JSON Schema's way to say null; 3.0 has `nullable`.
+        if value.get("type").is_some_and(Value::is_array) && value.get("properties").is_none() {
+            found.push(format!("{at}: {}", value["type"]));
+        }
+        if value.get("default") == Some(&Value::Null) && value.get("nullable") != Some(&Value::Bool(true)) {
+            found.push(format!("{at}: null by default, and not nullable"));
+        }
+        let inside = value.as_object().into_iter().flatten().map(|(key, inner)| (key.clone(), inner));
+        let items = value.as_array().into_iter().flatten().enumerate().map(|(index, inner)| (index.to_string(), inner));
+        for (key, inner) in inside.chain(items) {
+            complaints(&format!("{at}/{key}"), inner, found);
+        }
+    }
+    let mut found = Vec::new();
+    complaints("", &openapi::document(), &mut found);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// Where the two documents differ: path, parameter, which way, and why.
 const DIFFERENT: &[(&str, &str, Difference, &str)] = &[
     ("/access_methods/list", "limit", Difference::OnlyOurs, "newer types than 1.977 page this list too"),
