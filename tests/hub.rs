@@ -36,6 +36,8 @@ mod migrations;
 mod neighbour;
 #[path = "hub/nodes.rs"]
 mod nodes;
+#[path = "hub/openapi.rs"]
+mod openapi;
 #[path = "hub/pairing.rs"]
 mod pairing;
 #[path = "support/receiver.rs"]

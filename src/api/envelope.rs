@@ -76,6 +76,36 @@ impl<T: Object> JsonSchema for Many<T> {
                 "pagination": generator.subschema_for::<Pagination>(),
                 "ok": { "type": "boolean" },
             },
+            "required": [T::MANY, "pagination", "ok"],
+        })
+    }
+}
+
+/// `{"<objects>": […], "ok": true}`, a list that has no pages.
+#[derive(Clone, Debug)]
+pub struct All<T>(pub Vec<T>);
+
+impl<T: Object> Serialize for All<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(T::MANY, &self.0)?;
+        map.serialize_entry("ok", &true)?;
+        map.end()
+    }
+}
+
+impl<T: Object> JsonSchema for All<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("All_{}", T::MANY).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                (T::MANY): { "type": "array", "items": generator.subschema_for::<T>() },
+                "ok": { "type": "boolean" },
+            },
             "required": [T::MANY, "ok"],
         })
     }

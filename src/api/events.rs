@@ -226,6 +226,8 @@ pub struct Get {
     pub event_id: Option<EventId>,
     /// Of this type.
     pub event_type: Option<String>,
+    /// About a device; this hub has none.
+    pub device_id: Option<ElsewhereId>,
 }
 
 /// `/encoderd/v1/events`: server-sent events.
@@ -298,6 +300,8 @@ pub struct List {
     pub space_id: Option<SpaceId>,
     /// About these spaces.
     pub space_ids: AnyOf<SpaceId>,
+    /// Without so many of the first; the newest are first when no moment is named.
+    pub unstable_offset: Option<u32>,
     /// At most so many.
     pub limit: Limit,
 }

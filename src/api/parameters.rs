@@ -258,7 +258,7 @@ impl JsonSchema for Limit {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1 })
+        json_schema!({ "type": "integer", "minimum": 1, "nullable": true })
     }
 }
 

@@ -4,6 +4,7 @@ use super::attempts::{self, End};
 use super::call::Call;
 use super::credentials;
 use super::error::ApiError;
+use super::grants;
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_users::AcsUser;
 use crate::api::action_attempts::{ActionAttempt, ActionType};
@@ -142,6 +143,11 @@ async fn take_card(
         if let Some(event) = credentials::method_event(standing) {
             let happening = Happening::AccessMethodIssued(event);
             events::record(&mut *connection, workspace, happening, standing.user_identity_id, now).await?;
+        }
+        if let Some(taken) = acs_credentials::get(&mut *connection, workspace, id).await?
+            && let Some(issue) = &taken.issue
+        {
+            grants::doors_opened(&mut *connection, &taken, issue, now).await?;
         }
     }
     let method = access_methods::get(connection, workspace, method).await?;

@@ -176,7 +176,7 @@ pub(super) async fn issued(
             if again { Happening::AccessMethodReissued(event) } else { Happening::AccessMethodIssued(event) };
         events::record(&mut *connection, workspace, happening, person, now).await?;
     }
-    grants::doors_opened(connection, credential, now).await
+    grants::doors_opened(connection, credential, issue, now).await
 }
 
 /// Takes over that a card does not carry a credential. One that is known to be on another card stays there.

@@ -10,7 +10,7 @@ use crate::api::access_methods::AccessMethod;
 use crate::api::events::{GrantDoorEvent, GrantEvent, Happening, MethodEvent};
 use crate::api::id::AcsCredentialId;
 use crate::api::time::Time;
-use crate::store::hub::acs_credentials::{self, Credential};
+use crate::store::hub::acs_credentials::{self, Credential, Issue, Opened};
 use crate::store::hub::{access_grants, access_methods, events};
 use crate::store::{Connection, StoreError};
 
@@ -27,10 +27,11 @@ pub(super) async fn doors_changed(
     doors_lost(connection, grant, now).await
 }
 
-/// Tells which doors a grant opens now that a credential was written to a card.
+/// Tells which doors a grant opens now that a credential is on a card.
 pub(super) async fn doors_opened(
     connection: &mut Connection,
     credential: &Credential,
+    issue: &Issue,
     now: Time,
 ) -> Result<(), StoreError> {
     let Some(grant) = grant_of(&mut *connection, credential).await? else { return Ok(()) };
@@ -38,7 +39,10 @@ pub(super) async fn doors_opened(
     let wanted = access_grants::entrances(&mut *connection, id).await?;
     let mut told = access_grants::told_doors(&mut *connection, id).await?;
     let opens = acs_credentials::entrances(&mut *connection, credential.acs_credential_id).await?;
-    let new: Vec<_> = opens.into_iter().filter(|door| wanted.contains(door) && !told.contains(door)).collect();
+    // The credential may have got doors since it was written.
+    let is_on_card = |door: &Opened| issue.contents.as_ref().is_none_or(|card| card.doors.contains(&door.number));
+    let on_card = opens.iter().filter(|door| is_on_card(door)).map(|door| door.acs_entrance_id);
+    let new: Vec<_> = on_card.filter(|door| wanted.contains(door) && !told.contains(door)).collect();
     if new.is_empty() {
         return Ok(());
     }

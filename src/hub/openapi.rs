@@ -44,7 +44,11 @@ pub fn document() -> Value {
     let failure = outgoing.subschema_for::<Failure>();
     let mut paths = Map::new();
     for described in routes::described() {
-        let (parameters, answer) = ((described.parameters)(&mut incoming), (described.answer)(&mut outgoing));
+        let (mut parameters, answer) = ((described.parameters)(&mut incoming), (described.answer)(&mut outgoing));
+        // The generator does this only to what it keeps under a name.
+        for transform in incoming.transforms_mut() {
+            transform.transform(&mut parameters);
+        }
         paths.insert(described.path.to_owned(), operations(&described, &parameters, &answer, &failure));
     }
     json!({

@@ -180,6 +180,8 @@ async fn events_are_listed_from_a_moment_on_or_else_the_newest() {
     let all = all.as_array().unwrap();
     let newest = world.get("/events/list", "limit=2").await.good("events");
     assert_eq!(newest.as_array().unwrap()[..], all[all.len() - 2..]);
+    let earlier = world.get("/events/list", "limit=2&unstable_offset=1").await.good("events");
+    assert_eq!(earlier.as_array().unwrap()[..], all[all.len() - 3..all.len() - 1]);
     let since = all[all.len() - 1]["created_at"].as_str().unwrap();
     let oldest = world.get("/events/list", "since=2020-01-01T00:00:00Z&limit=2").await.good("events");
     assert_eq!(oldest.as_array().unwrap()[..], all[..2]);

@@ -6,7 +6,7 @@ use crate::api::acs_credentials::{AcsCredential, Assign, Create, Get, List, Upda
 use crate::api::acs_entrances::{self, AcsEntrance};
 use crate::api::acs_users::AcsUser;
 use crate::api::credential_metadata::Metadata;
-use crate::api::envelope::{Done, Many, One};
+use crate::api::envelope::{All, Done, Many, One};
 use crate::api::id::{AcsCredentialId, AcsUserId, UserIdentityId, WorkspaceId};
 use crate::hub::assignment;
 pub(super) use crate::hub::assignment::card_of;
@@ -226,7 +226,7 @@ pub(super) async fn unassign(call: Call, assign: Assign) -> Result<One<AcsCreden
     Ok(One(credentials::object(&credential)))
 }
 
-pub(super) async fn list_accessible_entrances(call: Call, get: Get) -> Result<Many<AcsEntrance>, ApiError> {
+pub(super) async fn list_accessible_entrances(call: Call, get: Get) -> Result<All<AcsEntrance>, ApiError> {
     let workspace = call.system().workspace_id;
     let mut connection = call.read().await?;
     let credential = existing(&mut connection, workspace, get.acs_credential_id).await?;
@@ -235,5 +235,5 @@ pub(super) async fn list_accessible_entrances(call: Call, get: Get) -> Result<Ma
     // Without pages, as the API has it: all of them.
     let page = Page { limit: u32::MAX, after: None };
     let page = crate::store::hub::acs_entrances::list(&mut connection, workspace, &opened, page).await?;
-    Ok(Many { items: page.items, pagination: None })
+    Ok(All(page.items))
 }

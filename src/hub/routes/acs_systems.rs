@@ -1,7 +1,7 @@
 //! `/acs/systems/…`
 
 use crate::api::acs_systems::{AcsSystem, Get, List};
-use crate::api::envelope::{Many, One};
+use crate::api::envelope::{All, One};
 use crate::hub::call::Call;
 use crate::hub::error::ApiError;
 use crate::store::hub::acs_systems;
@@ -11,7 +11,7 @@ pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsSystem>, ApiError
     system.map(One).ok_or_else(|| ApiError::no::<AcsSystem>(get.acs_system_id))
 }
 
-pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsSystem>, ApiError> {
+pub(super) async fn list(call: Call, list: List) -> Result<All<AcsSystem>, ApiError> {
     let items = acs_systems::list(&mut *call.read().await?, call.system().workspace_id, &list).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }

@@ -1,6 +1,6 @@
 //! `/events/…`
 
-use crate::api::envelope::{Many, One};
+use crate::api::envelope::{All, One};
 use crate::api::events::{Event, Get, List};
 use crate::api::parameters::LIMIT_DEFAULT;
 use crate::hub::call::Call;
@@ -18,11 +18,11 @@ pub(super) async fn get(call: Call, get: Get) -> Result<One<Event>, ApiError> {
         .ok_or_else(|| ApiError::no_such::<Event>(json!({ "event_id": get.event_id, "event_type": get.event_type })))
 }
 
-pub(super) async fn list(call: Call, list: List) -> Result<Many<Event>, ApiError> {
+pub(super) async fn list(call: Call, list: List) -> Result<All<Event>, ApiError> {
     if list.between.0.as_ref().is_some_and(|between| between.len() != 2) {
         return Err(Invalid::parameter("between", "Array must contain exactly 2 element(s)").into());
     }
     let items =
         events::list(&mut *call.read().await?, call.system().workspace_id, &list, list.limit.or(LIMIT_DEFAULT)).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }

@@ -291,26 +291,49 @@ async fn read_all(rows: &[AnyRow], connection: &mut Connection) -> Result<Vec<Cr
     Ok(credentials)
 }
 
-/// What a credential opens.
-pub async fn entrances(connection: &mut Connection, id: AcsCredentialId) -> Result<Vec<AcsEntranceId>, StoreError> {
-    let mut select = Select::new("SELECT x.acs_entrance_id FROM acs_credential_entrance x");
-    select.and_id("x.acs_credential_id = $", Some(id));
-    let rows = select.fetch(" ORDER BY x.acs_entrance_id", connection).await?;
-    rows.iter().map(|row| row.id("acs_entrance_id")).collect()
+/// A door that a credential is to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The door.
+    pub acs_entrance_id: AcsEntranceId,
+    /// Its number, as cards carry it.
+    pub number: u16,
+    /// Whether all guests share it.
+    pub is_common: bool,
 }
 
-/// Changes what a credential opens; whether that was a change.
+/// What a credential is to open.
+pub async fn entrances(connection: &mut Connection, id: AcsCredentialId) -> Result<Vec<Opened>, StoreError> {
+    let mut select = Select::new(
+        "SELECT x.acs_entrance_id, x.is_common, e.door
+         FROM acs_credential_entrance x JOIN acs_entrance e ON e.acs_entrance_id = x.acs_entrance_id",
+    );
+    select.and_id("x.acs_credential_id = $", Some(id));
+    let rows = select.fetch(" ORDER BY e.door", connection).await?;
+    let opened = |row: &AnyRow| {
+        Ok(Opened {
+            acs_entrance_id: row.id("acs_entrance_id")?,
+            number: door_number(row)?,
+            is_common: row.flag("is_common")?,
+        })
+    };
+    rows.iter().map(opened).collect()
+}
+
+/// Changes what a credential opens, beside the doors that all guests share.
 pub async fn set_entrances(
     connection: &mut Connection,
     id: AcsCredentialId,
     wanted: &[AcsEntranceId],
     now: Time,
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
     let before = entrances(&mut *connection, id).await?;
-    let gone: Vec<_> = before.iter().filter(|entrance| !wanted.contains(entrance)).collect();
-    let new: Vec<_> = wanted.iter().filter(|entrance| !before.contains(entrance)).collect();
+    let own = before.iter().filter(|door| !door.is_common).map(|door| door.acs_entrance_id);
+    let gone: Vec<_> = own.filter(|entrance| !wanted.contains(entrance)).collect();
+    let has = |entrance: &AcsEntranceId| before.iter().any(|door| door.acs_entrance_id == *entrance);
+    let new: Vec<_> = wanted.iter().filter(|entrance| !has(entrance)).collect();
     if gone.is_empty() && new.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     for entrance in gone {
         sqlx::query("DELETE FROM acs_credential_entrance WHERE acs_credential_id = $1 AND acs_entrance_id = $2")
@@ -334,7 +357,7 @@ pub async fn set_entrances(
         .bind(id.to_string())
         .execute(connection)
         .await?;
-    Ok(true)
+    Ok(())
 }
 
 /// The credentials of a person in a system that are not deleted.

@@ -140,6 +140,7 @@ pub async fn get(
 ) -> Result<Option<Event>, StoreError> {
     let mut select = Select::new(SELECT);
     select.and_id("v.workspace_id = $", Some(workspace));
+    select.and_elsewhere(&[&filter.device_id]);
     select.and_id("v.event_id = $", filter.event_id);
     select.and_maybe("v.event_type = $", filter.event_type.as_deref());
     select.fetch(" ORDER BY v.position DESC LIMIT 1", connection).await?.first().map(read).transpose()
@@ -184,11 +185,12 @@ pub async fn list(
     select.and_id("v.user_identity_id = $", filter.user_identity_id);
     select.and_id("v.space_id = $", filter.space_id);
     select.and_any_of("v.space_id", filter.space_ids.0.as_deref());
+    let offset = filter.unstable_offset.unwrap_or(0);
     if filter.since.is_some() || !between.is_empty() {
-        let rows = select.fetch_some(" ORDER BY v.position LIMIT $", limit, connection).await?;
+        let rows = select.fetch_some_after(offset, " ORDER BY v.position LIMIT $", limit, connection).await?;
         return rows.iter().map(read).collect();
     }
-    let rows = select.fetch_some(" ORDER BY v.position DESC LIMIT $", limit, connection).await?;
+    let rows = select.fetch_some_after(offset, " ORDER BY v.position DESC LIMIT $", limit, connection).await?;
     rows.iter().rev().map(read).collect()
 }
 

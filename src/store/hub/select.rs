@@ -189,6 +189,19 @@ impl Select {
         self.run(connection).await
     }
 
+    /// The same without the first rows.
+    pub(super) async fn fetch_some_after(
+        mut self,
+        offset: u32,
+        end: &'static str,
+        limit: u32,
+        connection: &mut Connection,
+    ) -> Result<Vec<AnyRow>, StoreError> {
+        let (limit, offset) = (self.bind(Bound::Integer(limit.into())), self.bind(Bound::Integer(offset.into())));
+        let _ = write!(self.sql, "{} OFFSET {offset}", end.replace('$', &limit));
+        self.run(connection).await
+    }
+
     /// Runs the statement for one page, ordered by an integer column and, where that is equal, by id.
     pub(super) async fn page(
         mut self,

@@ -4,7 +4,7 @@ use super::super::now;
 use crate::api::admin::{
     ApiKey, CreateKey, GRACE_SECONDS_MAX, KeyKind, ListAll, NewApiKey, RevokeKey, RotateKey, RotatedKey, Secret,
 };
-use crate::api::envelope::{Many, One};
+use crate::api::envelope::{All, One};
 use crate::api::id::{ApiKeyId, WorkspaceId};
 use crate::api::time::Time;
 use crate::hub::call::OwnerCall;
@@ -57,9 +57,9 @@ async fn make(
 }
 
 /// The workspace's keys and all personal access tokens, without what is secret of them.
-pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<Many<ApiKey>, ApiError> {
+pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<All<ApiKey>, ApiError> {
     let items = keys::list(&mut *call.read().await?, call.system().workspace_id).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }
 
 /// Ends a key at once.

@@ -3,7 +3,7 @@
 use super::super::now;
 use crate::api::admin::{CreatePairingCode, ListAll, PairedBridge, PairingCode, RevokeBridge};
 use crate::api::bridge::{PairRequest, PairResponse};
-use crate::api::envelope::{Many, One};
+use crate::api::envelope::{All, One};
 use crate::api::id::BridgeTokenId;
 use crate::hub::call::{OpenCall, OwnerCall};
 use crate::hub::error::ApiError;
@@ -27,14 +27,14 @@ pub(in super::super) async fn pair(call: OpenCall, request: PairRequest) -> Resu
 }
 
 /// The paired desks of a workspace, those that were revoked too.
-pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<Many<PairedBridge>, ApiError> {
+pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<All<PairedBridge>, ApiError> {
     let mut connection = call.read().await?;
     let known = bridge_tokens::list(&mut connection, call.system().workspace_id).await?;
     let mut items = Vec::with_capacity(known.len());
     for token in known {
         items.push(object(&call, &mut connection, token).await?);
     }
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }
 
 /// Ends a desk's token at once. What its daemon has not started ends; its encoders stay, for when it is paired again.

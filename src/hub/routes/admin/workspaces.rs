@@ -1,7 +1,7 @@
 //! `/encoderd/v1/workspaces/…`
 
 use crate::api::admin::{CreateWorkspace, GetWorkspace, HubWorkspace, ListAll};
-use crate::api::envelope::{Many, One};
+use crate::api::envelope::{All, One};
 use crate::api::id::WorkspaceId;
 use crate::hub::call::OwnerCall;
 use crate::hub::error::{ApiError, Invalid};
@@ -25,10 +25,10 @@ pub(in super::super) async fn create(call: OwnerCall, create: CreateWorkspace) -
 }
 
 /// All workspaces.
-pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<Many<HubWorkspace>, ApiError> {
+pub(in super::super) async fn list(call: OwnerCall, _: ListAll) -> Result<All<HubWorkspace>, ApiError> {
     let first = call.hub().system().workspace_id;
     let items = acs_systems::hub_workspaces(&mut *call.read().await?, first).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }
 
 /// One workspace.
