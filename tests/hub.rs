@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/admin.rs"]
+mod admin;
 #[path = "hub/assignment.rs"]
 mod assignment;
 #[path = "hub/attempts.rs"]
@@ -22,6 +24,8 @@ mod grants;
 mod guests;
 #[path = "hub/hostile.rs"]
 mod hostile;
+#[path = "hub/keys.rs"]
+mod keys;
 #[path = "hub/lists.rs"]
 mod lists;
 #[path = "hub/migrations.rs"]
@@ -30,6 +34,8 @@ mod migrations;
 mod neighbour;
 #[path = "hub/nodes.rs"]
 mod nodes;
+#[path = "hub/pairing.rs"]
+mod pairing;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]

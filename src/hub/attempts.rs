@@ -259,6 +259,14 @@ pub(super) async fn settle_unstarted(hub: &Hub, workspace: WorkspaceId, id: AcsE
     Ok(())
 }
 
+/// Ends the open encodes of credentials that were deleted, as far as they were not started.
+pub(super) async fn credentials_deleted(hub: &Hub, ids: &[AcsCredentialId]) -> Result<(), StoreError> {
+    for id in ids {
+        credential_deleted(hub, *id).await?;
+    }
+    Ok(())
+}
+
 /// Ends the open encode of a credential that was deleted, if it was not started.
 pub(super) async fn credential_deleted(hub: &Hub, id: AcsCredentialId) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;
@@ -301,8 +309,14 @@ pub(super) async fn next(
     in_hand: &[ActionAttemptId],
     since: Time,
 ) -> Result<Option<Job>, StoreError> {
-    let asking =
-        Asking { bridge_id: bridge, in_hand: in_hand.to_vec(), since, now: now(), lease: hub.patience().lease };
+    let asking = Asking {
+        workspace_id: system.workspace_id,
+        bridge_id: bridge,
+        in_hand: in_hand.to_vec(),
+        since,
+        now: now(),
+        lease: hub.patience().lease,
+    };
     let mut connection = hub.store().read().await?;
     let on_offer = jobs::on_offer(&mut connection, &asking).await?;
     drop(connection);
@@ -342,7 +356,9 @@ async fn start_inner(hub: &Hub, workspace: WorkspaceId, request: &StartRequest) 
     if job.job.fence != request.fence {
         return refused("the job was offered again since");
     }
-    if job.bridge_id != Some(BridgeId(request.bridge_id)) {
+    let bridge = BridgeId(request.bridge_id);
+    if job.bridge_id != Some(bridge) || !jobs::was_offered_to(&mut transaction, id, Some(request.fence), bridge).await?
+    {
         return refused("the encoder belongs to another daemon");
     }
     if attempt.started_at.is_none()
@@ -398,13 +414,19 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
         tracing::warn!("a result for a job that the hub does not know");
         return Ok(ResultResponse { settled: false });
     };
+    let bridge = BridgeId(request.bridge_id);
+    if !jobs::was_offered_to(&mut transaction, id, None, bridge).await? {
+        // What a daemon was never offered does not exist for it.
+        tracing::warn!(bridge_id = %bridge, "a result for another daemon's job");
+        return Ok(ResultResponse { settled: false });
+    }
+    if !jobs::was_offered_to(&mut transaction, id, Some(request.fence), bridge).await? {
+        return Err(Invalid::parameter("fence", "No such offer was made").into());
+    }
     if let Some(earlier) = jobs::result(&mut transaction, id, request.fence).await? {
         return Ok(ResultResponse { settled: earlier.settled });
     }
-    if request.fence < 1 || request.fence > job.job.fence {
-        return Err(Invalid::parameter("fence", "No such offer was made").into());
-    }
-    let current = request.fence == job.job.fence && job.bridge_id == Some(BridgeId(request.bridge_id));
+    let current = request.fence == job.job.fence && job.bridge_id == Some(bridge);
     let in_time = current && attempt.is_open();
     let begun_at = attempt.started_at.unwrap_or(attempt.created_at);
     let arrival = if in_time { Arrival::InTime } else { Arrival::Late(begun_at) };

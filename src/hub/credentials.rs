@@ -4,6 +4,7 @@
 //! scan. What somebody wants of a credential and what is on its card are kept apart; where they differ the credential
 //! says `needs_to_be_reissued`.
 
+use super::grants;
 use crate::api::acs_credentials::{AcsCredential, NEEDS_TO_BE_REISSUED, WAITING_TO_BE_ISSUED};
 use crate::api::action_attempts::{CredentialOnEncoder, ScanResult, ScanWarning, ScanWarningCode};
 use crate::api::bridge::{EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
@@ -173,9 +174,9 @@ pub(super) async fn issued(
     if let Some(event) = method_event(credential) {
         let happening =
             if again { Happening::AccessMethodReissued(event) } else { Happening::AccessMethodIssued(event) };
-        events::record(connection, workspace, happening, person, now).await?;
+        events::record(&mut *connection, workspace, happening, person, now).await?;
     }
-    Ok(())
+    grants::doors_opened(connection, credential, now).await
 }
 
 /// Takes over that a card does not carry a credential. One that is known to be on another card stays there.
@@ -197,9 +198,19 @@ async fn invalidated(
     if credential.deleted_at.is_none() {
         let happening = Happening::AcsCredentialInvalidated(event(credential));
         let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
-        events::record(connection, workspace, happening, person, now).await?;
+        events::record(&mut *connection, workspace, happening, person, now).await?;
+        grants::doors_lost_with(connection, credential, now).await?;
     }
     Ok(())
+}
+
+/// Deletes a credential. Whoever calls ends the job that may wait for it: [`super::attempts::credential_deleted`].
+pub(super) async fn remove(connection: &mut Connection, credential: &Credential, now: Time) -> Result<(), StoreError> {
+    acs_credentials::delete(&mut *connection, credential.acs_credential_id, now).await?;
+    let happening = Happening::AcsCredentialDeleted(event(credential));
+    let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
+    events::record(&mut *connection, workspace, happening, person, now).await?;
+    grants::doors_lost_with(connection, credential, now).await
 }
 
 /// The event part that names the access method that a credential stands behind.

@@ -9,11 +9,13 @@
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
 //! | `assignment` | whose credentials are, and which access methods' |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `grants` | what access grants open, and how they end |
 //! | `guests` | what a credential's metadata says of guests, and what of it a card carries |
 //! | `simulation` | ends of attempts that were arranged |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
-//! | `property` | puts the configured property into the database |
+//! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
@@ -29,11 +31,14 @@ mod credentials;
 mod deadlines;
 mod encoders;
 mod error;
+mod grants;
 mod guests;
+mod import;
 mod limits;
 mod live;
 mod nodes;
 pub mod openapi;
+mod pairing;
 mod property;
 mod request;
 mod routes;

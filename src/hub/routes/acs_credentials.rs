@@ -7,7 +7,6 @@ use crate::api::acs_entrances::{self, AcsEntrance};
 use crate::api::acs_users::AcsUser;
 use crate::api::credential_metadata::Metadata;
 use crate::api::envelope::{Done, Many, One};
-use crate::api::events::Happening;
 use crate::api::id::{AcsCredentialId, AcsUserId, UserIdentityId, WorkspaceId};
 use crate::hub::assignment;
 pub(super) use crate::hub::assignment::card_of;
@@ -17,7 +16,6 @@ use crate::hub::{attempts, credentials, guests};
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::{self, Credential, NewCredential, Times};
 use crate::store::hub::acs_systems::SystemIds;
-use crate::store::hub::events;
 use crate::store::hub::select::Page;
 
 /// What is said to everything that is not a card.
@@ -175,13 +173,9 @@ pub(super) async fn set_times(
 }
 
 pub(super) async fn remove(call: Call, get: Get) -> Result<Done, ApiError> {
-    let now = now();
     let mut transaction = call.begin().await?;
     let credential = existing(&mut transaction, call.system().workspace_id, get.acs_credential_id).await?;
-    acs_credentials::delete(&mut transaction, credential.acs_credential_id, now).await?;
-    let happening = Happening::AcsCredentialDeleted(credentials::event(&credential));
-    let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
-    events::record(&mut transaction, workspace, happening, person, now).await?;
+    credentials::remove(&mut transaction, &credential, now()).await?;
     transaction.commit().await?;
     attempts::credential_deleted(call.hub(), credential.acs_credential_id).await?;
     Ok(Done::default())

@@ -291,6 +291,60 @@ async fn read_all(rows: &[AnyRow], connection: &mut Connection) -> Result<Vec<Cr
     Ok(credentials)
 }
 
+/// What a credential opens.
+pub async fn entrances(connection: &mut Connection, id: AcsCredentialId) -> Result<Vec<AcsEntranceId>, StoreError> {
+    let mut select = Select::new("SELECT x.acs_entrance_id FROM acs_credential_entrance x");
+    select.and_id("x.acs_credential_id = $", Some(id));
+    let rows = select.fetch(" ORDER BY x.acs_entrance_id", connection).await?;
+    rows.iter().map(|row| row.id("acs_entrance_id")).collect()
+}
+
+/// Changes what a credential opens; whether that was a change.
+pub async fn set_entrances(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    wanted: &[AcsEntranceId],
+    now: Time,
+) -> Result<bool, StoreError> {
+    let before = entrances(&mut *connection, id).await?;
+    let gone: Vec<_> = before.iter().filter(|entrance| !wanted.contains(entrance)).collect();
+    let new: Vec<_> = wanted.iter().filter(|entrance| !before.contains(entrance)).collect();
+    if gone.is_empty() && new.is_empty() {
+        return Ok(false);
+    }
+    for entrance in gone {
+        sqlx::query("DELETE FROM acs_credential_entrance WHERE acs_credential_id = $1 AND acs_entrance_id = $2")
+            .bind(id.to_string())
+            .bind(entrance.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for entrance in new {
+        sqlx::query(
+            "INSERT INTO acs_credential_entrance (acs_credential_id, acs_entrance_id) VALUES ($1, $2)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(entrance.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("UPDATE acs_credential SET times_changed_at = $1 WHERE acs_credential_id = $2")
+        .bind(now.ms())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
+/// The credentials of a person in a system that are not deleted.
+pub async fn of_user(connection: &mut Connection, user: AcsUserId) -> Result<Vec<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("c.deleted_at IS NULL");
+    select.and_id("c.acs_user_id = $", Some(user));
+    in_order(select, connection).await
+}
+
 /// Makes a credential.
 pub async fn create(connection: &mut Connection, credential: &NewCredential, now: Time) -> Result<(), StoreError> {
     sqlx::query(
