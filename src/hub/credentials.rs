@@ -80,6 +80,12 @@ fn outdated(credential: &Credential, issue: &Issue) -> Option<String> {
     }
 }
 
+/// Whether a credential's card opens the doors that the credential is to open.
+pub(super) fn opens_its_doors(credential: &Credential) -> bool {
+    let contents = credential.issue.as_ref().and_then(|issue| issue.contents.as_ref());
+    contents.is_some_and(|contents| contents.doors == credential.doors)
+}
+
 /// The times that a card carries.
 pub(super) fn card_times(starts_at: u32, ends_at: u32) -> Times {
     Times {

@@ -2,6 +2,7 @@
 
 use crate::support::{CARD, ISSUED_AT, World, card, encoded, encoded_at, join, scanned};
 use encoderd::api::bridge::JobWork;
+use encoderd::hub::{Patience, Settings};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -219,7 +220,7 @@ async fn bodies_are_closed() {
 
 #[tokio::test]
 async fn where_it_is_not_allowed_nothing_is_arranged_and_the_configurations_key_is_named() {
-    let world = World::without_simulation().await;
+    let world = World::set(Patience::default(), |settings| Settings { allow_simulate: false, ..settings }).await;
     let (_desk, encoder) = world.desk().await;
     for what in [FAIL, SUCCEED, SCAN_FAIL, SCAN_SUCCEED] {
         let answer = world.post(&format!("/acs/encoders/simulate/{what}"), json!({ "acs_encoder_id": encoder })).await;
