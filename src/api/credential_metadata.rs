@@ -67,7 +67,7 @@ pub struct Visionline {
 /// A card's format in Visionline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CardFormat {
-    /// A TLCode card.
+    /// A `TLCode` card.
     #[serde(rename = "TLCode")]
     TlCode,
     /// A card with 48 bytes.

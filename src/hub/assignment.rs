@@ -2,7 +2,6 @@
 
 use super::attempts::{self, End};
 use super::call::Call;
-use super::credentials;
 use super::error::ApiError;
 use super::grants;
 use crate::api::access_methods::AccessMethod;
@@ -128,10 +127,11 @@ async fn take_card(
         if let Some(kind) = refusal(&mut *connection, standing, &credential).await? {
             return Ok(Err(kind.into()));
         }
-        if (&credential.times, &credential.doors) != (&standing.times, &standing.doors) {
+        if credential.times != standing.times {
             acs_credentials::set_times(&mut *connection, id, standing.times, now).await?;
-            acs_credentials::take_entrances(&mut *connection, id, standing.acs_credential_id).await?;
         }
+        let entrances = acs_credentials::entrances(&mut *connection, standing.acs_credential_id).await?;
+        acs_credentials::set_entrances(&mut *connection, id, &entrances, now).await?;
         let owner = standing.acs_user_id.map(|user| (user, standing.user_identity_id));
         acs_credentials::set_owner(&mut *connection, id, owner, &standing.display_name).await?;
         access_methods::set_credential(&mut *connection, method, id).await?;

@@ -215,12 +215,31 @@ async fn a_card_that_was_made_before_becomes_the_access_methods() {
     assert_eq!(events, ["access_method.created", "access_method.card_encoding_required", "access_method.issued"]);
     assert_eq!(assign_card(&world, &method, CARD).await["status"], "success", "again");
     assert_eq!(world.events(&query).await, events);
+    let doors = "event_types=access_grant.access_granted_to_door&event_types=access_grant.access_granted_to_all_doors";
+    assert!(world.events(doors).await.is_empty(), "its card opens none of the grant's doors yet");
     // Written again it is what the grant says.
     let again = json!({ "acs_encoder_id": encoder, "access_method_id": method });
     world.made("/access_methods/encode", again, "action_attempt").await;
     let job = desk.started().await;
     assert!(desk.finish(&job, &encoded_at(CARD, ISSUED_AT + 60, None)).await);
     assert_eq!(world.show(&made).await["warnings"], json!([]));
+    assert_eq!(world.events(doors).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_card_with_the_grants_doors_opens_them_at_once() {
+    let world = World::new().await;
+    let (desk, encoder) = world.desk().await;
+    let body = json!({
+        "acs_system_id": world.system().await, "access_method": "card",
+        "allowed_acs_entrance_ids": [world.entrances().await[0]],
+    });
+    let made = world.made("/acs/credentials/create", body, "acs_credential").await;
+    desk.encodes(&world, encoder, made["acs_credential_id"].as_str().unwrap(), &encoded(CARD)).await;
+    let (method, _) = method(&world).await;
+    assert_eq!(assign_card(&world, &method, CARD).await["status"], "success");
+    assert_eq!(world.events("event_type=access_grant.access_granted_to_door").await.len(), 1);
+    assert_eq!(world.events("event_type=access_grant.access_granted_to_all_doors").await.len(), 1);
 }
 
 #[tokio::test]

@@ -443,27 +443,6 @@ pub async fn set_owner(
     Ok(())
 }
 
-/// Lets a credential open what another one opens, and nothing else.
-pub async fn take_entrances(
-    connection: &mut Connection,
-    id: AcsCredentialId,
-    from: AcsCredentialId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM acs_credential_entrance WHERE acs_credential_id = $1")
-        .bind(id.to_string())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query(
-        "INSERT INTO acs_credential_entrance (acs_credential_id, acs_entrance_id, is_common)
-         SELECT $1, acs_entrance_id, is_common FROM acs_credential_entrance WHERE acs_credential_id = $2",
-    )
-    .bind(id.to_string())
-    .bind(from.to_string())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Changes when a credential opens.
 pub async fn set_times(
     connection: &mut Connection,
