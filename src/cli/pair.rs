@@ -20,7 +20,7 @@ const TOKEN_FILE: &str = "/etc/encoderd/bridge-token";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The hub's address, such as https://hub.example.com
+    /// The hub's address, such as `https://hub.example.com`
     #[arg(value_parser = admin::url)]
     url: Url,
     /// The code, as `encoderd admin pair` showed it

@@ -18,7 +18,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Longer than any answer takes, a property of many thousand doors included.
-const ANSWER_BOUND: Duration = Duration::from_secs(60);
+const ANSWER_BOUND: Duration = Duration::from_mins(1);
 
 /// Why the hub did not do what was asked; each says what can be done.
 #[derive(Debug, thiserror::Error)]

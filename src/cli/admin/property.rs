@@ -66,7 +66,7 @@ pub(super) fn read(arguments: &ImportArguments) -> anyhow::Result<ImportProperty
         Ok(text) => text,
         Err(error) => {
             let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             bail!(
                 "nothing was imported: {} is not UTF-8 (line {line})\n\
                  hint: save it as \"CSV UTF-8\", as spreadsheets call it",
