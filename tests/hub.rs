@@ -4,6 +4,8 @@
 
 #[path = "hub/admin.rs"]
 mod admin;
+#[path = "hub/assignment.rs"]
+mod assignment;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -14,8 +16,14 @@ mod bridge;
 mod cards;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
+#[path = "hub/ends.rs"]
+mod ends;
+#[path = "hub/errors.rs"]
+mod errors;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/guests.rs"]
+mod guests;
 #[path = "hub/hostile.rs"]
 mod hostile;
 #[path = "hub/keys.rs"]
@@ -34,6 +42,10 @@ mod pairing;
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/simulation.rs"]
+mod simulation;
+#[path = "hub/spaces.rs"]
+mod spaces;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "hub/stream.rs"]

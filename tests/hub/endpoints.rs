@@ -18,6 +18,8 @@ mod grants;
 mod hub;
 #[path = "endpoints/people.rs"]
 mod people;
+#[path = "endpoints/spaces.rs"]
+mod spaces;
 
 use crate::neighbour::Neighbour;
 use crate::support::{API_KEY, Answer, BRIDGE_TOKEN, Desk, World};
@@ -36,6 +38,7 @@ async fn table(world: &World, stock: &Stock) -> Vec<Endpoint> {
     table.extend(cards::rows(world, stock).await);
     table.extend(grants::rows(world, stock).await);
     table.extend(people::rows(world, stock).await);
+    table.extend(spaces::rows(world, stock).await);
     table
 }
 
@@ -47,6 +50,7 @@ pub struct Stock {
     pub entrances: Vec<String>,
     pub identity: Value,
     pub user: Value,
+    pub space: Value,
     pub grant: Value,
     pub method: Value,
     pub credential: String,
@@ -60,7 +64,9 @@ pub async fn stock(world: &World) -> Stock {
     let entrances = world.entrances().await;
     let identity = world.made("/user_identities/create", json!({ "full_name": "Jane Doe" }), "user_identity").await;
     let identity = identity["user_identity_id"].clone();
-    let grant = json!({ "user_identity_id": identity, "requested_access_methods": [{ "mode": "card" }], "acs_entrance_ids": [entrances[0]] });
+    let floor = json!({ "name": "First floor", "space_key": "floor/1", "acs_entrance_ids": [entrances[1]] });
+    let space = world.made("/spaces/create", floor, "space").await["space_id"].clone();
+    let grant = json!({ "user_identity_id": identity, "requested_access_methods": [{ "mode": "card" }], "acs_entrance_ids": [entrances[0]], "space_ids": [space] });
     let grant = world.made("/access_grants/create", grant, "access_grant").await;
     let credential = world.credential().await;
     Stock {
@@ -74,6 +80,7 @@ pub async fn stock(world: &World) -> Stock {
         event: world.get("/events/list", "limit=1").await.good("events")[0]["event_id"].clone(),
         entrances,
         identity,
+        space,
         credential,
     }
 }

@@ -69,7 +69,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
-        allow_simulate: false,
+        allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
     }
@@ -127,9 +127,19 @@ impl World {
         Self::serving(directory, change(settings(database)), patience).await
     }
 
+    /// A hub on this database, with another patience.
+    pub async fn set_on(database: String, patience: Patience) -> Self {
+        Self::in_directory(tempfile::tempdir().unwrap(), database, Duration::from_secs(8), patience).await
+    }
+
     /// Another node on the same database.
     pub async fn another_node(&self) -> Self {
-        Self::on(self.database.clone()).await
+        self.another_node_with(Patience::default()).await
+    }
+
+    /// Another node on the same database, with another patience.
+    pub async fn another_node_with(&self, patience: Patience) -> Self {
+        Self::set_on(self.database.clone(), patience).await
     }
 
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
@@ -276,6 +286,22 @@ impl World {
         let events = self.get("/events/list", query).await.good("events");
         events.as_array().unwrap().iter().map(|event| event["event_type"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Polls all of them in turn until each is done.
+pub async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+                *output = Some(done);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
 }
 
 /// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds

@@ -27,8 +27,8 @@ pub struct Neighbour {
 impl Neighbour {
     /// What the second workspace has that this parameter could name.
     pub fn id(&self, parameter: &str) -> Value {
-        let name = parameter.trim_start_matches("allowed_");
-        let name = name.strip_suffix("_ids").map_or_else(|| name.to_owned(), |kind| format!("{kind}_id"));
+        let name = parameter.trim_start_matches("allowed_").trim_start_matches("hid_").replace("location", "space");
+        let name = name.strip_suffix("_ids").map_or_else(|| name.clone(), |kind| format!("{kind}_id"));
         assert!(self.ids[&name].is_string(), "the neighbour has no {name} for {parameter}");
         self.ids[&name].clone()
     }
@@ -78,6 +78,8 @@ impl World {
         let made = async |path: &str, body: Value, key: &str| {
             self.send(Method::POST, path, "", Some(&body), Some(NEIGHBOURS_KEY)).await.good(key)
         };
+        let space = json!({ "name": "Their floor", "acs_entrance_ids": [entrance] });
+        let space = made("/spaces/create", space, "space").await;
         let grant = json!({
             "user_identity": { "full_name": "Jane Next Door" }, "requested_access_methods": [{ "mode": "card" }],
             "acs_entrance_ids": [entrance],
@@ -95,6 +97,7 @@ impl World {
             "connected_account_id": system.connected_account_id,
             "acs_entrance_id": entrance,
             "acs_encoder_id": encoder,
+            "space_id": space["space_id"],
             "user_identity_id": grant["user_identity_id"],
             "acs_user_id": credential["acs_user_id"],
             "access_grant_id": grant["access_grant_id"],

@@ -18,6 +18,8 @@ pub mod keys;
 pub mod nodes;
 pub mod pairing_codes;
 pub mod select;
+pub mod simulations;
+pub mod spaces;
 pub mod user_identities;
 
 use super::{Schema, StoreError};
@@ -35,6 +37,8 @@ pub const SCHEMA: Schema = Schema {
         include_str!("0001_start.sql"),
         include_str!("0002_card.sql"),
         include_str!("0003_nodes.sql"),
+        include_str!("0005_spaces.sql"),
+        include_str!("0006_credentials.sql"),
         include_str!("0007_pairing.sql"),
     ],
 };
