@@ -2,8 +2,8 @@
 //! address only.
 
 use crate::api::bridge::{
-    EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse, ProgressRequest, ResultRequest, ResultResponse,
-    StartRequest, StartResponse, SyncRequest, SyncResponse,
+    EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse, PairRequest, PairResponse, ProgressRequest,
+    ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest, SyncResponse,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -28,7 +28,7 @@ pub enum UpstreamError {
         source: reqwest::Error,
     },
     /// The token is not the hub's.
-    #[error("the hub at {url} refuses the bridge token: copy the hub's bridge-token anew")]
+    #[error("the hub at {url} refuses the bridge token: pair this desk anew with `encoderd pair`")]
     Unauthorized {
         /// The hub.
         url: String,
@@ -55,6 +55,11 @@ impl UpstreamError {
             Self::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
         }
     }
+}
+
+/// Redeems a pairing code.
+pub async fn pair(url: &str, request: &PairRequest) -> Result<PairResponse, UpstreamError> {
+    Hub::new(url, SecretString::from(""))?.post("/bridge/v1/pair", request, ANSWER_BOUND).await
 }
 
 /// A hub.

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and waits for states by the real clock"
 )]
 
+#[path = "cli/admin.rs"]
+mod admin;
 #[path = "support/desk.rs"]
 mod desk;
 
@@ -17,7 +19,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn encoderd(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).env_remove("ENCODERD_CONFIG").output().expect("the program starts")
+    Command::new(PROGRAM)
+        .args(arguments)
+        .env_remove("ENCODERD_CONFIG")
+        .env_remove("ENCODERD_API_KEY")
+        .output()
+        .expect("the program starts")
 }
 
 fn stdout(output: &Output) -> String {

@@ -209,6 +209,13 @@ impl fmt::Display for WrongLine {
     }
 }
 
+/// All lines of an import that are wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WrongLines {
+    /// Each with what is wrong with it.
+    pub lines: Vec<WrongLine>,
+}
+
 /// `/encoderd/v1/pairing_codes/create`
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CreatePairingCode {

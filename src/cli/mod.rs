@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 it failed (or a check did), 2 usage.
 
+mod admin;
 mod card;
 mod demo;
 mod emulate;
@@ -9,6 +10,7 @@ mod emulator;
 mod encoders;
 mod hub;
 mod keys;
+mod pair;
 mod probe;
 mod run;
 mod status;
@@ -49,6 +51,10 @@ enum Command {
     Card(card::Arguments),
     /// The property's card key.
     Keys(keys::Arguments),
+    /// Administer a hub: workspaces, keys, doors, encoders, desks.
+    Admin(admin::Arguments),
+    /// Pair this desk with a hub, by a code.
+    Pair(pair::Arguments),
     /// Play a virtual encoder on a pty.
     Emulate(emulate::Arguments),
     /// Send one command to a virtual encoder, such as `place classic-1k` or `remove`.
@@ -90,6 +96,8 @@ pub fn main() -> ExitCode {
             Command::Encoders(arguments) => encoders::run(arguments).await,
             Command::Card(arguments) => card::run(arguments).await,
             Command::Keys(arguments) => keys::run(&arguments),
+            Command::Admin(arguments) => admin::run(arguments).await,
+            Command::Pair(arguments) => pair::run(&arguments).await,
             Command::Emulate(arguments) => emulate::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(&arguments).await,
         }
@@ -179,6 +187,8 @@ fn init_log(command: &Command) -> Result<(), String> {
         | Command::Encoders(_)
         | Command::Card(_)
         | Command::Keys(_)
+        | Command::Admin(_)
+        | Command::Pair(_)
         | Command::Emulate(_)
         | Command::Emulator(_) => "warn",
     };

@@ -59,7 +59,7 @@ pub enum DaemonError {
     #[error("{0}")]
     ApiKey(String),
     /// The bridge token of the remote hub is missing.
-    #[error("there is no bridge token in {path}: copy the hub's bridge-token there, mode 0600", path = path.display())]
+    #[error("there is no bridge token in {path}: pair this desk with `encoderd pair`, or copy the hub's bridge-token there, mode 0600", path = path.display())]
     NoBridgeToken {
         /// `cloud.token_file`
         path: PathBuf,
@@ -221,7 +221,7 @@ fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, Da
 }
 
 /// The address to reach a hub at that may listen on all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], v6.port())),

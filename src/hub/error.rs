@@ -1,6 +1,6 @@
 //! What a request that failed is answered with.
 
-use crate::api::admin::WrongLine;
+use crate::api::admin::{WrongLine, WrongLines};
 use crate::api::envelope::{Failure, FailureDetail, Object};
 use crate::store::StoreError;
 use axum::Json;
@@ -168,7 +168,7 @@ impl ApiError {
                 let sentences: Vec<String> = wrong.iter().map(ToString::to_string).collect();
                 let invalid = Invalid::parameter(parameter, sentences.join("; "));
                 FailureDetail {
-                    data: Some(json!({ "lines": wrong })),
+                    data: Some(json!(WrongLines { lines: wrong.clone() })),
                     validation_errors: Some(json!({ "_errors": [], *parameter: { "_errors": sentences } })),
                     ..plain("invalid_input", invalid.sentence())
                 }

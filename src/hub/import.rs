@@ -126,7 +126,7 @@ struct File {
 fn read_toml(text: &str, doors: &mut Doors) {
     let line_of = |at: usize| {
         let before = text.as_bytes().get(..at).unwrap_or_default();
-        u64::try_from(before.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from(before.split(|byte| *byte == b'\n').count()).unwrap_or(u64::MAX)
     };
     let file: File = match toml::from_str(text) {
         Ok(file) => file,
