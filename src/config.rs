@@ -305,10 +305,7 @@ impl Config {
 
     /// What is configured and has no effect in this version, in words.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let told = [
-            (self.hub.allow_simulate, "hub.allow_simulate: this version has no simulation endpoints"),
-            (self.hub.webhook_allow_private, "hub.webhook_allow_private: this version has no webhooks"),
-        ];
+        let told = [(self.hub.webhook_allow_private, "hub.webhook_allow_private: this version has no webhooks")];
         told.into_iter().filter_map(|(is_set, sentence)| is_set.then_some(sentence)).collect()
     }
 

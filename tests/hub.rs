@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/admin.rs"]
+mod admin;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -16,6 +18,8 @@ mod endpoints;
 mod grants;
 #[path = "hub/hostile.rs"]
 mod hostile;
+#[path = "hub/keys.rs"]
+mod keys;
 #[path = "hub/lists.rs"]
 mod lists;
 #[path = "hub/migrations.rs"]
@@ -24,6 +28,8 @@ mod migrations;
 mod neighbour;
 #[path = "hub/nodes.rs"]
 mod nodes;
+#[path = "hub/pairing.rs"]
+mod pairing;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]

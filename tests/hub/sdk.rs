@@ -11,8 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, Response, StatusCode, header};
 use encoderd::clock;
 use encoderd::hub::{Patience, Settings};
-use encoderd::store::hub::keys::KeyHash;
-use sqlx::Connection as _;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -91,13 +90,13 @@ const NOT_IN_THE_OLD_SDK: &[&str] = &["/access_methods/assign_card", "/acs/encod
 const SUITE_MAX: Duration = Duration::from_mins(2);
 
 /// Where `scripts/setup test` put the SDKs.
-fn installed(path: &str) -> PathBuf {
+pub fn installed(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
     assert!(path.exists(), "{} is missing: `scripts/setup test` installs it", path.display());
     path
 }
 
-fn suite(name: &str) -> PathBuf {
+pub fn suite(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(name)
 }
 
@@ -107,9 +106,12 @@ async fn passes(mut command: Command, missing: &[&str]) {
     let proxy = Proxy::start(&world).await;
     let log = world.directory.path().join("suite.log");
     let file = File::create(&log).unwrap();
+    let person = json!({ "name": "A person", "kind": "personal_access_token" });
+    let person = world.made("/encoderd/v1/api_keys/create", person, "api_key").await;
+    let workspace = world.get("/workspaces/get", "").await.good("workspace");
     command.env("SEAM_ENDPOINT", &proxy.url).env("SEAM_API_KEY", API_KEY);
-    command.env("SEAM_TEST_PERSONAL_ACCESS_TOKEN", personal_access_token(&world).await);
-    command.env("SEAM_TEST_WORKSPACE_ID", workspace(&world).await);
+    command.env("SEAM_TEST_PERSONAL_ACCESS_TOKEN", person["key"].as_str().unwrap());
+    command.env("SEAM_TEST_WORKSPACE_ID", workspace["workspace_id"].as_str().unwrap());
     command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     // Recorded too: it says what the record must have good answers of.
     reqwest::get(format!("{}/openapi.json", proxy.url)).await.unwrap().error_for_status().unwrap();
@@ -120,23 +122,6 @@ async fn passes(mut command: Command, missing: &[&str]) {
     let forgotten: Vec<_> = ENDPOINTS.iter().filter(|path| !missing.contains(path) && !good.contains(**path)).collect();
     assert!(forgotten.is_empty(), "no good answer of {forgotten:?} was asked for");
     desk.stop().await;
-}
-
-async fn workspace(world: &World) -> String {
-    world.get("/workspaces/get", "").await.good("workspace")["workspace_id"].as_str().unwrap().to_owned()
-}
-
-/// A token that opens every workspace that is named with it.
-async fn personal_access_token(world: &World) -> &'static str {
-    const TOKEN: &str = "seam_at1test_of_a_person";
-    sqlx::any::install_default_drivers();
-    let mut connection = sqlx::AnyConnection::connect(&world.database).await.unwrap();
-    let insert =
-        "INSERT INTO api_key (api_key_id, name, prefix, hash, created_at) VALUES ($1, 'a person', 'seam_at1', $2, 0)";
-    let hash = KeyHash::of(TOKEN.as_bytes());
-    sqlx::query(insert).bind("token").bind(hash.as_str()).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    TOKEN
 }
 
 /// A suite's program; killed when it takes too long.
