@@ -42,22 +42,20 @@ impl<T: Object> JsonSchema for One<T> {
     }
 }
 
-/// `{"<objects>": […], "ok": true}`, with `pagination` where the endpoint has it.
+/// `{"<objects>": […], "pagination": {…}, "ok": true}`
 #[derive(Clone, Debug)]
 pub struct Many<T> {
     /// The objects.
     pub items: Vec<T>,
-    /// Where the list goes on; `None` where the endpoint has no pages.
-    pub pagination: Option<Pagination>,
+    /// Where the list goes on.
+    pub pagination: Pagination,
 }
 
 impl<T: Object> Serialize for Many<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
+        let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry(T::MANY, &self.items)?;
-        if let Some(pagination) = &self.pagination {
-            map.serialize_entry("pagination", pagination)?;
-        }
+        map.serialize_entry("pagination", &self.pagination)?;
         map.serialize_entry("ok", &true)?;
         map.end()
     }

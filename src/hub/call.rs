@@ -111,7 +111,7 @@ pub(super) trait Handler<C, P, A>: Clone + Send + Sync + 'static {
 impl<C, P, A, F, Answering> Handler<C, P, A> for F
 where
     C: Caller + 'static,
-    P: DeserializeOwned + Send + 'static,
+    P: DeserializeOwned + JsonSchema + Send + 'static,
     A: Serialize + Send + 'static,
     F: Fn(Call<C>, P) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Result<A, ApiError>> + Send + 'static,
@@ -145,7 +145,7 @@ where
 pub(super) fn endless<C, P, F, Answering>(handler: F) -> impl Fn(State<Hub>, Request) -> Answered + Clone
 where
     C: Caller + 'static,
-    P: DeserializeOwned + Send + 'static,
+    P: DeserializeOwned + JsonSchema + Send + 'static,
     F: Fn(Call<C>, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
@@ -162,7 +162,10 @@ where
 }
 
 /// Who asks comes first, so that a stranger learns nothing of what a path takes.
-async fn asked<C: Caller, P: DeserializeOwned>(hub: Hub, request: Request) -> Result<(Call<C>, P), ApiError> {
+async fn asked<C: Caller, P: DeserializeOwned + JsonSchema>(
+    hub: Hub,
+    request: Request,
+) -> Result<(Call<C>, P), ApiError> {
     let (parts, body) = request.into_parts();
     // Only a connection that the server did not accept itself has no peer: one in a test.
     let peer = parts.extensions.get().copied().unwrap_or(Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));

@@ -52,32 +52,57 @@ pub(super) struct Invalid {
     pub(super) path: Vec<String>,
     /// What, in the words of zod, which the API's own server uses.
     pub(super) message: String,
+    /// Parameters that are missing besides.
+    pub(super) missing: Vec<String>,
 }
 
 impl Invalid {
     /// Something wrong with the parameters as a whole.
     pub(super) fn whole(message: impl Into<String>) -> Self {
-        Self { path: Vec::new(), message: message.into() }
+        Self::at(Vec::new(), message)
     }
 
     /// Something wrong with one parameter.
     pub(super) fn parameter(name: &str, message: impl Into<String>) -> Self {
-        Self { path: vec![name.to_owned()], message: message.into() }
+        Self::at(vec![name.to_owned()], message)
+    }
+
+    /// Something wrong inside a parameter.
+    pub(super) fn at(path: Vec<String>, message: impl Into<String>) -> Self {
+        Self { path, message: message.into(), missing: Vec::new() }
+    }
+
+    /// The same, and these parameters are missing.
+    pub(super) fn and_missing(mut self, names: Vec<String>) -> Self {
+        self.missing = names;
+        self.missing.retain(|name| self.path.first() != Some(name));
+        self
     }
 
     /// zod's tree: `{"_errors": [], "acs_encoder_id": {"_errors": ["Required"]}}`.
     fn tree(&self) -> Value {
         let leaf = json!({ "_errors": [self.message] });
-        self.path.iter().rev().fold(leaf, |inner, name| {
+        let mut tree = self.path.iter().rev().fold(leaf, |inner, name| {
             let mut node = Map::new();
             node.insert("_errors".to_owned(), json!([]));
             node.insert(name.clone(), inner);
             Value::Object(node)
-        })
+        });
+        if let Value::Object(tree) = &mut tree {
+            tree.extend(self.missing.iter().map(|name| (name.clone(), json!({ "_errors": ["Required"] }))));
+        }
+        tree
     }
 
     fn sentence(&self) -> String {
-        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path.join("."), self.message) }
+        let mut sentence = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path.join(".")) };
+        sentence.push_str(&self.message);
+        for name in &self.missing {
+            sentence.push_str("; ");
+            sentence.push_str(name);
+            sentence.push_str(": Required");
+        }
+        sentence
     }
 }
 
@@ -236,8 +261,12 @@ mod tests {
 
     #[test]
     fn validation_errors_have_the_shape_of_zod() {
-        let nested = Invalid { path: vec!["a".to_owned(), "0".to_owned()], message: "Required".to_owned() };
+        let nested = Invalid::at(vec!["a".to_owned(), "0".to_owned()], "Required");
         assert_eq!(nested.tree(), json!({ "_errors": [], "a": { "_errors": [], "0": { "_errors": ["Required"] } } }));
         assert_eq!(Invalid::whole("one of them").tree(), json!({ "_errors": ["one of them"] }));
+        let several = Invalid::parameter("a", "Required").and_missing(vec!["a".to_owned(), "b".to_owned()]);
+        let required = json!({ "_errors": ["Required"] });
+        assert_eq!(several.tree(), json!({ "_errors": [], "a": required, "b": required }));
+        assert_eq!(several.sentence(), "a: Required; b: Required");
     }
 }

@@ -86,10 +86,7 @@ pub(super) async fn check(
     metadata: &Metadata,
     own: &[AcsEntranceId],
 ) -> Result<(), ApiError> {
-    let at = |path: [&str; 2], message: &str| Invalid {
-        path: path.map(str::to_owned).to_vec(),
-        message: message.to_owned(),
-    };
+    let at = |path: [&str; 2], message: &str| Invalid::at(path.map(str::to_owned).to_vec(), message);
     let wishes = wishes(metadata);
     if let Some(first) = wishes.first() {
         if let Some(other) = wishes.iter().find(|wish| wish.towards != first.towards) {

@@ -16,6 +16,8 @@ use crate::store::hub::select::{Cursor, Page, Paged};
 use axum::body::{Body, HttpBody as _};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -32,13 +34,31 @@ const DRAIN_BYTES_MAX: usize = 16 << 20;
 const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Reads the parameters of a request.
-pub(super) async fn read<T: DeserializeOwned>(parts: &Parts, body: Body) -> Result<T, ApiError> {
-    let mut parameters = given::from_query(parts.uri.query().unwrap_or_default())?;
-    if parts.method != Method::GET && parts.method != Method::HEAD {
-        let bytes = tokio::time::timeout(BODY_TIME_MAX, whole(body)).await.map_err(|_| ApiError::TooSlow)??;
+pub(super) async fn read<T: DeserializeOwned + JsonSchema>(parts: &Parts, body: Body) -> Result<T, ApiError> {
+    let bytes = if parts.method == Method::GET || parts.method == Method::HEAD {
+        Vec::new()
+    } else {
+        tokio::time::timeout(BODY_TIME_MAX, whole(body)).await.map_err(|_| ApiError::TooSlow)??
+    };
+    let given = || -> Result<_, ApiError> {
+        let mut parameters = given::from_query(parts.uri.query().unwrap_or_default())?;
         parameters.append(&mut from_body(&parts.headers, &bytes)?);
+        Ok(parameters)
+    };
+    match T::deserialize(Given::Object(given()?)) {
+        Ok(parameters) => Ok(parameters),
+        // Reading stops at the first thing that is wrong; the caller is told of everything that he forgot.
+        Err(invalid) => Err(invalid.and_missing(missing::<T>(&given()?)).into()),
     }
-    Ok(T::deserialize(Given::Object(parameters))?)
+}
+
+/// The parameters that must be given and were not.
+fn missing<T: JsonSchema>(given: &BTreeMap<String, Given>) -> Vec<String> {
+    let settings = SchemaSettings::openapi3().with(|settings| settings.inline_subschemas = true);
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let required = schema.get("required").and_then(serde_json::Value::as_array);
+    let names = required.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    names.filter(|name| !given.contains_key(*name)).map(str::to_owned).collect()
 }
 
 async fn whole(mut body: Body) -> Result<Vec<u8>, ApiError> {
@@ -129,6 +149,6 @@ impl Pages {
             next_page_url: self.url.as_ref().zip(escaped).map(|(url, cursor)| format!("{url}page_cursor={cursor}")),
             next_page_cursor: cursor,
         };
-        Many { items: page.items, pagination: Some(pagination) }
+        Many { items: page.items, pagination }
     }
 }

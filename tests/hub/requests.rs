@@ -104,6 +104,23 @@ async fn what_stands_in_query_and_body_is_taken_from_the_body() {
 }
 
 #[tokio::test]
+async fn everything_that_was_forgotten_is_named_at_once() {
+    let world = World::new().await;
+    let answer = world.post("/acs/users/create", json!({ "email": "nobody" })).await;
+    for parameter in ["email", "acs_system_id", "full_name"] {
+        answer.invalid(parameter);
+    }
+    let answer = world.send(Method::DELETE, "/spaces/remove_acs_entrances", "_strict=true", None, Some(API_KEY)).await;
+    for parameter in ["space_id", "acs_entrance_ids"] {
+        answer.invalid(parameter);
+        assert_eq!(answer.body["error"]["validation_errors"][parameter]["_errors"], json!(["Required"]));
+    }
+    let given = world.post("/access_methods/encode", json!({ "access_method_id": null })).await;
+    given.invalid("access_method_id");
+    given.invalid("acs_encoder_id");
+}
+
+#[tokio::test]
 async fn texts_hold_no_nul_and_times_are_written_as_iso_8601_says() {
     let world = World::new().await;
     let system = world.system().await;

@@ -94,9 +94,9 @@ fn cards_only(requested: &[RequestAccessMethod]) -> Result<(), Invalid> {
     if requested.is_empty() {
         return Err(Invalid::parameter("requested_access_methods", "Must contain at least 1 element(s)"));
     }
-    let wrong = |index: usize, name: &str, message: &str| Invalid {
-        path: vec!["requested_access_methods".to_owned(), index.to_string(), name.to_owned()],
-        message: message.to_owned(),
+    let wrong = |index: usize, name: &str, message: &str| {
+        let path = ["requested_access_methods", &index.to_string(), name];
+        Invalid::at(path.map(str::to_owned).to_vec(), message)
     };
     for (index, method) in requested.iter().enumerate() {
         if method.mode != AccessMode::Card {

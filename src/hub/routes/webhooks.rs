@@ -1,7 +1,7 @@
 //! `/webhooks/…`, and `/encoderd/v1/webhook_deliveries`.
 
 use super::now;
-use crate::api::envelope::{Done, Many, One};
+use crate::api::envelope::{All, Done, One};
 use crate::api::id::WebhookId;
 use crate::api::parameters::LIMIT_DEFAULT;
 use crate::api::webhooks::{Create, Delete, Get, List, ListDeliveries, Update, Webhook, WebhookDelivery};
@@ -82,9 +82,9 @@ pub(super) async fn get(call: Call, get: Get) -> Result<One<Webhook>, ApiError> 
     Ok(One(webhook.ok_or_else(none)?))
 }
 
-pub(super) async fn list(call: Call, _: List) -> Result<Many<Webhook>, ApiError> {
+pub(super) async fn list(call: Call, _: List) -> Result<All<Webhook>, ApiError> {
     let items = webhooks::list(&mut *call.read().await?, call.system().workspace_id).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }
 
 pub(super) async fn update(call: Call, update: Update) -> Result<Done, ApiError> {
@@ -109,14 +109,14 @@ pub(super) async fn remove(call: Call, delete: Delete) -> Result<Done, ApiError>
 }
 
 /// What became of a webhook's deliveries.
-pub(super) async fn deliveries(call: Call, list: ListDeliveries) -> Result<Many<WebhookDelivery>, ApiError> {
+pub(super) async fn deliveries(call: Call, list: ListDeliveries) -> Result<All<WebhookDelivery>, ApiError> {
     let id = known(&list.webhook_id)?;
     let mut connection = call.read().await?;
     if webhooks::get(&mut connection, call.system().workspace_id, id).await?.is_none() {
         return Err(ApiError::no::<Webhook>(id));
     }
     let items = webhook_deliveries::list(&mut connection, id, list.limit.or(LIMIT_DEFAULT)).await?;
-    Ok(Many { items, pagination: None })
+    Ok(All(items))
 }
 
 /// The types let a webhook's id be any text; this hub's are UUIDs, and every other text names nothing.
