@@ -3,7 +3,7 @@
 use super::attempts::{self, End};
 use super::call::Call;
 use super::error::ApiError;
-use super::grants;
+use super::{credentials, grants};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_users::AcsUser;
 use crate::api::action_attempts::{ActionAttempt, ActionType};
@@ -130,7 +130,8 @@ async fn take_card(
         if credential.times != standing.times {
             acs_credentials::set_times(&mut *connection, id, standing.times, now).await?;
         }
-        let entrances = acs_credentials::entrances(&mut *connection, standing.acs_credential_id).await?;
+        let opened = acs_credentials::entrances(&mut *connection, standing.acs_credential_id).await?;
+        let entrances: Vec<_> = opened.iter().map(|door| door.acs_entrance_id).collect();
         acs_credentials::set_entrances(&mut *connection, id, &entrances, now).await?;
         let owner = standing.acs_user_id.map(|user| (user, standing.user_identity_id));
         acs_credentials::set_owner(&mut *connection, id, owner, &standing.display_name).await?;

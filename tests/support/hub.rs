@@ -103,11 +103,6 @@ impl World {
         Self::in_directory(directory, database, card_wait, patience).await
     }
 
-    /// A hub without the simulation endpoints.
-    pub async fn without_simulation() -> Self {
-        Self::set(Patience::default(), |settings| Settings { allow_simulate: false, ..settings }).await
-    }
-
     /// A hub on a file, whatever the suite runs on.
     pub async fn on_a_file() -> Self {
         let directory = tempfile::tempdir().unwrap();
