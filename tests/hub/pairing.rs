@@ -1,7 +1,7 @@
 //! Desks that are paired by a code, and what one desk can do about another's encoders and jobs.
 
 use crate::admin::{in_workspace, workspace};
-use crate::support::{Answer, BRIDGE_TOKEN, CARD, Desk, OTHER_CARD, SOON, World, encoded, report};
+use crate::support::{Answer, BRIDGE_TOKEN, CARD, Desk, OTHER_CARD, SOON, World, encoded, postgres, report};
 use encoderd::api::bridge::{EncoderState, StartResponse};
 use encoderd::clock::Deadline;
 use encoderd::hub::{Patience, Settings};
@@ -328,4 +328,30 @@ async fn a_desk_sees_nothing_of_another_workspace() {
     assert_eq!((theirs.as_array().unwrap().len(), bridges(&world).await.len()), (1, 1));
     let body = json!({ "bridge_token_id": theirs[0]["bridge_token_id"] });
     world.post("/encoderd/v1/bridges/revoke", body).await.refused(404, "bridge_not_found");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_at_one_node_opens_nothing_at_another() {
+    let world = World::on(postgres().await).await;
+    let second = world.another_node().await;
+    let (desk, encoder) = at_work(&second, "Front Desk").await;
+    let poll = tokio::spawn({
+        let desk = desk.at(&second);
+        async move { desk.ask("jobs/next", json!({ "wait_seconds": 20 })).await }
+    });
+    let end = Deadline::after(SOON);
+    while live(&world, encoder).await["bridge_connected"] == false {
+        assert!(!end.has_passed(), "the first node never heard of the desk");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    revoke(&world, "Front Desk").await;
+    let told = tokio::time::timeout(Duration::from_secs(5), poll).await.expect("the poll at the other node ends");
+    told.unwrap().refused(401, "unauthorized");
+    let end = Deadline::after(Duration::from_secs(2));
+    for node in [&world, &second] {
+        while live(node, encoder).await["bridge_connected"] == true {
+            assert!(!end.has_passed(), "a node still counts the desk as connected");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
