@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/admin.rs"]
+mod admin;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -14,6 +16,20 @@ mod cards;
 mod endpoints;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/hostile.rs"]
+mod hostile;
+#[path = "hub/keys.rs"]
+mod keys;
+#[path = "hub/lists.rs"]
+mod lists;
+#[path = "hub/migrations.rs"]
+mod migrations;
+#[path = "support/neighbour.rs"]
+mod neighbour;
+#[path = "hub/nodes.rs"]
+mod nodes;
+#[path = "hub/pairing.rs"]
+mod pairing;
 #[path = "support/receiver.rs"]
 mod receiver;
 #[path = "hub/requests.rs"]
@@ -22,6 +38,8 @@ mod requests;
 mod sdk;
 #[path = "hub/startup.rs"]
 mod startup;
+#[path = "hub/stream.rs"]
+mod stream;
 #[path = "support/hub.rs"]
 mod support;
 #[path = "hub/webhooks.rs"]

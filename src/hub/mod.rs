@@ -7,17 +7,24 @@
 //! | --- | --- |
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
+//! | `assignment` | whose credentials are, and which access methods' |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `grants` | what access grants open, and how they end |
+//! | `guests` | what a credential's metadata says of guests, and what of it a card carries |
+//! | `simulation` | ends of attempts that were arranged |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
-//! | `property` | puts the configured property into the database |
+//! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
 //! | `openapi` | the API's document, made from the table of routes |
+//! | `stream` | what happens, as it happens |
 //! | `webhooks` | sends events to the addresses that callers gave |
 //! | `server` | connections, their time-outs, and shutting down |
 
+mod assignment;
 mod attempts;
 mod auth;
 mod call;
@@ -25,14 +32,20 @@ mod credentials;
 mod deadlines;
 mod encoders;
 mod error;
+mod grants;
+mod guests;
+mod import;
 mod limits;
 mod live;
 mod nodes;
 pub mod openapi;
+mod pairing;
 mod property;
 mod request;
 mod routes;
 mod server;
+mod simulation;
+mod stream;
 mod webhooks;
 
 use self::deadlines::Deadlines;
@@ -319,6 +332,10 @@ impl Hub {
 
     fn card_wait(&self) -> Duration {
         self.0.settings.card_wait
+    }
+
+    fn allows_simulation(&self) -> bool {
+        self.0.settings.allow_simulate
     }
 
     fn patience(&self) -> Patience {
