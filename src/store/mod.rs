@@ -47,6 +47,8 @@ pub enum Realm {
     Common,
     /// One workspace.
     Workspace(Uuid),
+    /// What is to be delivered to one webhook.
+    Webhook(Uuid),
 }
 
 /// Something that was committed, for those who wait for it.

@@ -92,6 +92,7 @@ impl World {
         let webhook = json!({ "url": "https://example.com/", "event_types": ["none"] });
         let webhook = made("/webhooks/create", webhook, "webhook").await;
         let ids = json!({
+            "webhook_id": webhook["webhook_id"],
             "workspace_id": system.workspace_id,
             "api_key_id": key,
             "bridge_token_id": token,
