@@ -108,7 +108,6 @@ impl World {
             "acs_credential_id": credential["acs_credential_id"],
             "action_attempt_id": attempt["action_attempt_id"],
             "event_id": event["event_id"],
-            "webhook_id": webhook["webhook_id"],
         });
         Neighbour { ids }
     }
