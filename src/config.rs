@@ -114,6 +114,8 @@ pub struct Hub {
     pub allow_simulate: bool,
     /// Whether webhooks may go to loopback and private addresses.
     pub webhook_allow_private: bool,
+    /// How many requests a second each key may make; 0: without a bound.
+    pub requests_per_second: u32,
 }
 
 impl Default for Hub {
@@ -123,6 +125,7 @@ impl Default for Hub {
             database: None,
             allow_simulate: false,
             webhook_allow_private: false,
+            requests_per_second: 1000,
         }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! Source of the error types: Seam API types, `ENCODE_CREDENTIAL` and `SCAN_CREDENTIAL` action attempts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What kind of work failed; the two have different error types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Writing a credential to a card.
@@ -17,7 +18,7 @@ pub enum Work {
 }
 
 /// The API's error types of encode and scan attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
     /// Everything without a type of its own.
@@ -81,7 +82,7 @@ impl fmt::Display for ErrorType {
 }
 
 /// Everything that can go wrong with a job, as somebody can act on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// No card until the wait ended.
@@ -318,7 +319,7 @@ impl FaultKind {
 }
 
 /// A failure of one job: its kind and what is particular about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// The kind.
     pub kind: FaultKind,

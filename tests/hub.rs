@@ -4,6 +4,8 @@
 
 #[path = "hub/attempts.rs"]
 mod attempts;
+#[path = "support/auto_desk.rs"]
+mod auto_desk;
 #[path = "hub/bridge.rs"]
 mod bridge;
 #[path = "hub/cards.rs"]
@@ -14,6 +16,8 @@ mod endpoints;
 mod grants;
 #[path = "hub/requests.rs"]
 mod requests;
+#[path = "hub/sdk.rs"]
+mod sdk;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "support/hub.rs"]

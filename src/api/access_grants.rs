@@ -8,10 +8,11 @@ use crate::api::parameters::{AnyOf, Change, Filled, Limit};
 use crate::api::time::Time;
 use crate::api::user_identities::Person;
 use crate::api::{AccessMode, Nothing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A person's access to doors for a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessGrant {
     /// Its id.
     pub access_grant_id: AccessGrantId,
@@ -52,7 +53,7 @@ pub struct AccessGrant {
 }
 
 /// An access method that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestedAccessMethod {
     /// A name that is never empty.
     pub display_name: String,
@@ -70,7 +71,7 @@ impl Object for AccessGrant {
 }
 
 /// `/access_grants/create`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Whose; or `user_identity`.
     pub user_identity_id: Option<UserIdentityId>,
@@ -108,7 +109,7 @@ pub struct Create {
 }
 
 /// The older way to name doors.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestLocation {
     /// Which doors.
@@ -116,14 +117,14 @@ pub struct RequestLocation {
 }
 
 /// An access method to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RequestAccessMethod {
     /// Only `card` here.
     pub mode: AccessMode,
 }
 
 /// `/access_grants/get`: by its id or by its key.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub access_grant_id: Option<AccessGrantId>,
@@ -132,7 +133,7 @@ pub struct Get {
 }
 
 /// `/access_grants/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// These.
@@ -164,7 +165,7 @@ pub struct List {
 }
 
 /// `/access_grants/update`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Update {
     /// Which; or `access_grant_key`.

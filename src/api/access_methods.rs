@@ -5,10 +5,11 @@ use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId,
 use crate::api::parameters::Limit;
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One card of an access grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the API's object")]
 pub struct AccessMethod {
     /// Its id.
@@ -47,14 +48,14 @@ impl Object for AccessMethod {
 }
 
 /// `/access_methods/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub access_method_id: AccessMethodId,
 }
 
 /// `/access_methods/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those of this grant.
@@ -76,7 +77,7 @@ pub struct List {
 }
 
 /// `/access_methods/encode`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Encode {
     /// What to write.
     pub access_method_id: AccessMethodId,

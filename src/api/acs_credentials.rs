@@ -7,10 +7,11 @@ use crate::api::id::{
 use crate::api::parameters::{AnyOf, Filled, Limit};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing, Warning};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is on a card, or is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the API's object")]
 pub struct AcsCredential {
     /// Its id.
@@ -74,7 +75,7 @@ impl Object for AcsCredential {
 }
 
 /// `/acs/credentials/create`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// Only `card` here.
     pub access_method: AccessMode,
@@ -96,14 +97,14 @@ pub struct Create {
 }
 
 /// `/acs/credentials/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub acs_credential_id: AcsCredentialId,
 }
 
 /// `/acs/credentials/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those of this user.
@@ -125,7 +126,7 @@ pub struct List {
 }
 
 /// `/acs/credentials/update`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Update {
     /// Which.
     pub acs_credential_id: AcsCredentialId,

@@ -7,10 +7,11 @@ use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, AcsSystemId,
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
 use crate::fault::{ErrorType, FaultKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A card encoder as the cloud sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcsEncoder {
     /// Its id.
     pub acs_encoder_id: AcsEncoderId,
@@ -37,14 +38,14 @@ impl Object for AcsEncoder {
 }
 
 /// `/acs/encoders/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub acs_encoder_id: AcsEncoderId,
 }
 
 /// `/acs/encoders/list`; without a filter: all.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those of this system.
@@ -60,7 +61,7 @@ pub struct List {
 }
 
 /// `/acs/encoders/encode_credential`: exactly one of credential and access method.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EncodeCredential {
     /// On which encoder.
     pub acs_encoder_id: AcsEncoderId,
@@ -71,18 +72,18 @@ pub struct EncodeCredential {
 }
 
 /// `/acs/encoders/scan_credential`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScanCredential {
     /// On which encoder.
     pub acs_encoder_id: AcsEncoderId,
 }
 
 /// `/encoderd/v1/encoders`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ListLive {}
 
 /// An encoder with what its daemon last said of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LiveEncoder {
     /// Its id.
     pub acs_encoder_id: AcsEncoderId,
@@ -113,7 +114,7 @@ pub struct LiveEncoder {
 }
 
 /// What is wrong with an encoder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LiveFault {
     /// The kind.
     pub kind: FaultKind,

@@ -5,10 +5,11 @@ use crate::api::envelope::Object;
 use crate::api::id::{AcsCredentialId, AcsEntranceId, AcsSystemId, ConnectedAccountId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Filled, Limit};
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A door.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcsEntrance {
     /// Its id.
     pub acs_entrance_id: AcsEntranceId,
@@ -39,14 +40,14 @@ impl Object for AcsEntrance {
 pub const LIMIT_DEFAULT: u32 = 900;
 
 /// `/acs/entrances/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub acs_entrance_id: AcsEntranceId,
 }
 
 /// `/acs/entrances/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those that this credential opens.

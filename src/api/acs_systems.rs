@@ -5,10 +5,11 @@ use crate::api::envelope::Object;
 use crate::api::id::{AcsSystemId, ConnectedAccountId, WorkspaceId};
 use crate::api::parameters::Filled;
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The doors of one property.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcsSystem {
     /// Its id.
     pub acs_system_id: AcsSystemId,
@@ -37,7 +38,7 @@ pub struct AcsSystem {
 }
 
 /// Where an access system is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Location {
     /// IANA name.
     pub time_zone: Option<String>,
@@ -49,14 +50,14 @@ impl Object for AcsSystem {
 }
 
 /// `/acs/systems/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub acs_system_id: AcsSystemId,
 }
 
 /// `/acs/systems/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct List {
     /// Those of this account.
     pub connected_account_id: Option<ConnectedAccountId>,

@@ -5,10 +5,11 @@ use crate::api::envelope::Object;
 use crate::api::id::{AcsSystemId, AcsUserId, ConnectedAccountId, UserIdentityId, WorkspaceId};
 use crate::api::parameters::{Email, Filled, Limit};
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A person in an access system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcsUser {
     /// Its id.
     pub acs_user_id: AcsUserId,
@@ -50,7 +51,7 @@ pub struct AcsUser {
 }
 
 /// The person behind an `acs_user`, under that object's keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcsUserIdentity {
     /// The person.
     pub user_identity_id: UserIdentityId,
@@ -63,7 +64,7 @@ pub struct AcsUserIdentity {
 }
 
 /// From when to when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessSchedule {
     /// Start.
     pub starts_at: Time,
@@ -77,7 +78,7 @@ impl Object for AcsUser {
 }
 
 /// `/acs/users/create`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Create {
     /// In which system.
     pub acs_system_id: AcsSystemId,
@@ -96,7 +97,7 @@ pub struct Create {
 }
 
 /// From when to when, as it is asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RequestedSchedule {
     /// Start; absent: now.
     pub starts_at: Option<Time>,
@@ -105,7 +106,7 @@ pub struct RequestedSchedule {
 }
 
 /// `/acs/users/get`: by its id, or by system and person.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub acs_user_id: Option<AcsUserId>,
@@ -116,7 +117,7 @@ pub struct Get {
 }
 
 /// `/acs/users/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those of this system.

@@ -6,11 +6,12 @@ use crate::api::id::{ActionAttemptId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
 use crate::fault::{ErrorType, Work};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One encode or scan: pending, then success or error, and never anything else again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionAttempt {
     /// Its id.
     pub action_attempt_id: ActionAttemptId,
@@ -25,7 +26,7 @@ pub struct ActionAttempt {
 }
 
 /// What an attempt does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ActionType {
     /// Writing a credential to a card, asked for by credential or by access method.
@@ -45,7 +46,7 @@ impl ActionType {
 }
 
 /// Where an attempt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not yet ended.
@@ -57,7 +58,7 @@ pub enum Status {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptError {
     /// For programs.
     #[serde(rename = "type")]
@@ -72,7 +73,7 @@ impl Object for ActionAttempt {
 }
 
 /// What a scan found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanResult {
     /// What the card says; null for a blank or foreign card.
     pub acs_credential_on_encoder: Option<CredentialOnEncoder>,
@@ -83,7 +84,7 @@ pub struct ScanResult {
 }
 
 /// A credential as it was read from a card. All keys are required, all values nullable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialOnEncoder {
     /// When the credential was made; the moment of issue when the hub does not know the credential.
     pub created_at: Option<Time>,
@@ -98,7 +99,7 @@ pub struct CredentialOnEncoder {
 }
 
 /// How card and hub differ.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScanWarning {
     /// The kind.
     pub warning_code: ScanWarningCode,
@@ -107,7 +108,7 @@ pub struct ScanWarning {
 }
 
 /// How card and hub can differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScanWarningCode {
     /// Some properties are different.
@@ -117,14 +118,14 @@ pub enum ScanWarningCode {
 }
 
 /// `/action_attempts/get`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub action_attempt_id: ActionAttemptId,
 }
 
 /// `/action_attempts/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// These.

@@ -14,6 +14,7 @@
 
 use crate::fault::Fault;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ use uuid::Uuid;
 pub const LONG_POLL_SECONDS_MAX: u64 = 25;
 
 /// Whether a device can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderState {
     /// Open and answering.
@@ -35,7 +36,7 @@ pub enum EncoderState {
 }
 
 /// Whether a card lies on an encoder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// No card.
@@ -50,7 +51,7 @@ pub enum Presence {
 }
 
 /// One device as its daemon sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderReport {
     /// The device's stable identity, such as `usb-1a86:7523-0001` or `path-/dev/ttyUSB0`.
     pub device_id: String,
@@ -80,7 +81,7 @@ pub struct EncoderReport {
 }
 
 /// All encoders of one daemon. What is not in the list is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SyncRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -91,14 +92,14 @@ pub struct SyncRequest {
 }
 
 /// The links after a sync.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SyncResponse {
     /// One for each device that has an `acs_encoder_id`.
     pub links: Vec<EncoderLink>,
 }
 
 /// A device and its encoder in the cloud.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderLink {
     /// The device.
     pub device_id: String,
@@ -107,7 +108,7 @@ pub struct EncoderLink {
 }
 
 /// Asks for work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -119,14 +120,14 @@ pub struct NextRequest {
 }
 
 /// A job, or none within the wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextResponse {
     /// The job.
     pub job: Option<Job>,
 }
 
 /// A job as it is offered. Its key is the `action_attempt_id`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// The attempt that the job carries out.
     pub action_attempt_id: Uuid,
@@ -141,7 +142,7 @@ pub struct Job {
 }
 
 /// What a job asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum JobWork {
     /// Write this credential.
@@ -151,7 +152,7 @@ pub enum JobWork {
 }
 
 /// A credential to be written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncodeWork {
     /// The credential.
     pub acs_credential_id: Uuid,
@@ -172,7 +173,7 @@ pub struct EncodeWork {
 
 /// Guest semantics of a credential, as the card carries them.
 #[expect(clippy::struct_excessive_bools, reason = "four independent bits of one byte on the card")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CredentialFlags {
     /// The lock voids the previous guest's credential.
@@ -186,7 +187,7 @@ pub struct CredentialFlags {
 }
 
 /// Asks for leave to start a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StartRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -197,7 +198,7 @@ pub struct StartRequest {
 }
 
 /// Leave to start, or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum StartResponse {
     /// Start. The milliseconds count from the moment the request was *sent*.
@@ -213,7 +214,7 @@ pub enum StartResponse {
 }
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// The encoder waits for a card.
@@ -227,7 +228,7 @@ pub enum Progress {
 }
 
 /// Reports how far a job is. For show only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgressRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -238,7 +239,7 @@ pub struct ProgressRequest {
 }
 
 /// The end of a job. The first one wins; a late one updates what is known of the credential and nothing else.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -251,7 +252,7 @@ pub struct ResultRequest {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// The credential is on the card, verified.
@@ -263,7 +264,7 @@ pub enum Outcome {
 }
 
 /// A credential that is on a card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Encoded {
     /// The card's UID in hex.
     pub card_number: String,
@@ -276,7 +277,7 @@ pub struct Encoded {
 }
 
 /// What a scan read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Scanned {
     /// The card's UID in hex.
     pub card_number: String,
@@ -287,7 +288,7 @@ pub struct Scanned {
 }
 
 /// A credential as it was read from a card, its seal checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScannedCredential {
     /// The credential.
     pub acs_credential_id: Uuid,
@@ -305,7 +306,7 @@ pub struct ScannedCredential {
 }
 
 /// A job that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
     /// Why.
     pub fault: Fault,
@@ -318,14 +319,14 @@ pub struct Failed {
 }
 
 /// What the hub made of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultResponse {
     /// `true`: this result settled the attempt (now or when it was first sent). `false`: it came late.
     pub settled: bool,
 }
 
 /// Things that happened at the desk, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventsRequest {
     /// The daemon's own lasting id.
     pub bridge_id: Uuid,
@@ -334,7 +335,7 @@ pub struct EventsRequest {
 }
 
 /// A change of one encoder, whole: the newest report replaces the older.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeskEvent {
     /// When it was seen at the desk.
     pub at: Timestamp,

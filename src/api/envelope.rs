@@ -1,12 +1,14 @@
 //! What an object travels in: `{"acs_encoder": …, "ok": true}`, and the shape of errors.
 
 use crate::api::Pagination;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// An object of the API, with the keys that it travels under.
-pub trait Object: Serialize {
+pub trait Object: Serialize + JsonSchema {
     /// The key of one, and the start of its `…_not_found`.
     const ONE: &'static str;
     /// The key of a list.
@@ -23,6 +25,20 @@ impl<T: Object> Serialize for One<T> {
         map.serialize_entry(T::ONE, &self.0)?;
         map.serialize_entry("ok", &true)?;
         map.end()
+    }
+}
+
+impl<T: Object> JsonSchema for One<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("One_{}", T::ONE).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": { (T::ONE): generator.subschema_for::<T>(), "ok": { "type": "boolean" } },
+            "required": [T::ONE, "ok"],
+        })
     }
 }
 
@@ -47,8 +63,26 @@ impl<T: Object> Serialize for Many<T> {
     }
 }
 
+impl<T: Object> JsonSchema for Many<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Many_{}", T::MANY).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {
+                (T::MANY): { "type": "array", "items": generator.subschema_for::<T>() },
+                "pagination": generator.subschema_for::<Pagination>(),
+                "ok": { "type": "boolean" },
+            },
+            "required": [T::MANY, "ok"],
+        })
+    }
+}
+
 /// `{"ok": true}`
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// Always true.
     pub ok: bool,
@@ -61,7 +95,7 @@ impl Default for Done {
 }
 
 /// `{"error": {…}, "ok": false}`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// What went wrong.
     pub error: FailureDetail,
@@ -70,7 +104,7 @@ pub struct Failure {
 }
 
 /// What went wrong with a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureDetail {
     /// For programs, such as `invalid_input`.
     #[serde(rename = "type")]

@@ -7,10 +7,11 @@ use crate::api::id::{
 };
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// Its id.
     pub event_id: EventId,
@@ -26,7 +27,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event_type")]
 pub enum Happening {
     /// The hub serves an access system for the first time.
@@ -77,7 +78,7 @@ pub enum Happening {
 }
 
 /// About an access system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SystemEvent {
     /// The system.
     pub acs_system_id: AcsSystemId,
@@ -86,7 +87,7 @@ pub struct SystemEvent {
 }
 
 /// About a door.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntranceEvent {
     /// Its system.
     #[serde(flatten)]
@@ -96,7 +97,7 @@ pub struct EntranceEvent {
 }
 
 /// About a person in an access system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserEvent {
     /// The system.
     #[serde(flatten)]
@@ -106,7 +107,7 @@ pub struct UserEvent {
 }
 
 /// About an encoder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EncoderEvent {
     /// Its system.
     #[serde(flatten)]
@@ -116,7 +117,7 @@ pub struct EncoderEvent {
 }
 
 /// About a credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialEvent {
     /// Its system.
     #[serde(flatten)]
@@ -126,14 +127,14 @@ pub struct CredentialEvent {
 }
 
 /// About an access grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantEvent {
     /// The grant.
     pub access_grant_id: AccessGrantId,
 }
 
 /// About an access grant's times.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GrantTimesEvent {
     /// The grant.
     pub access_grant_id: AccessGrantId,
@@ -148,7 +149,7 @@ pub struct GrantTimesEvent {
 }
 
 /// About an access method.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodEvent {
     /// The access method.
     pub access_method_id: AccessMethodId,
@@ -165,7 +166,7 @@ impl Object for Event {
 }
 
 /// `/events/get`: by its id; or the newest of a type.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub event_id: Option<EventId>,
@@ -174,7 +175,7 @@ pub struct Get {
 }
 
 /// `/events/list`; without `since` and `between`: the newest.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// From then on.

@@ -24,10 +24,11 @@ pub mod user_identities;
 pub mod workspaces;
 
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How somebody is let in. This hub makes cards only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessMode {
     /// A PIN.
@@ -41,7 +42,7 @@ pub enum AccessMode {
 }
 
 /// A warning on an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// One of the codes that the object's type knows.
     pub warning_code: String,
@@ -52,7 +53,7 @@ pub struct Warning {
 }
 
 /// An error on an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectError {
     /// One of the codes that the object's type knows.
     pub error_code: String,
@@ -63,11 +64,11 @@ pub struct ObjectError {
 }
 
 /// A list that is required and that this hub has nothing to say in, such as an access method's `pending_mutations`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Nothing([(); 0]);
 
 /// Where a list goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pagination {
     /// Whether there is more.
     pub has_next_page: bool,

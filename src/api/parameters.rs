@@ -1,8 +1,10 @@
 //! What several endpoints' parameters share: lists, values that may be null, pages, checked texts.
 
 use crate::api::id::ElsewhereId;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -53,6 +55,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyOf<T> {
             }
         }
         deserializer.deserialize_seq(Values(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for AnyOf<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("AnyOfOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": generator.subschema_for::<T>(), "nullable": true })
     }
 }
 
@@ -124,6 +140,20 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     }
 }
 
+impl<T: JsonSchema> JsonSchema for Change<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("ChangeOf{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Option<T>>()
+    }
+}
+
 /// A text with at least one character that shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
@@ -140,6 +170,20 @@ impl<'de> Deserialize<'de> for Filled {
     }
 }
 
+impl JsonSchema for Filled {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Filled".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
 /// An e-mail address that the API's own types accept; an address that they refuse would make every answer with it
 /// invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,6 +194,20 @@ impl<'de> Deserialize<'de> for Email {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if is_email(&text) { Ok(Self(text)) } else { Err(de::Error::custom("Invalid email")) }
+    }
+}
+
+impl JsonSchema for Email {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Email".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "email" })
     }
 }
 
@@ -187,6 +245,20 @@ impl<'de> Deserialize<'de> for Limit {
             Some(0) => Err(de::Error::custom("Number must be greater than or equal to 1")),
             limit => Ok(Self(limit)),
         }
+    }
+}
+
+impl JsonSchema for Limit {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1 })
     }
 }
 

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A moment, in milliseconds since 1970.
@@ -56,6 +58,20 @@ impl<'de> Deserialize<'de> for Time {
         parse(&text)
             .map(|timestamp| Self(timestamp.as_millisecond()))
             .ok_or_else(|| de::Error::custom("Invalid datetime"))
+    }
+}
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 

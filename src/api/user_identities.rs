@@ -5,10 +5,11 @@ use crate::api::envelope::Object;
 use crate::api::id::{AcsSystemId, AcsUserId, ElsewhereId, UserIdentityId, WorkspaceId};
 use crate::api::parameters::{AnyOf, Email, Filled, Limit};
 use crate::api::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserIdentity {
     /// Its id.
     pub user_identity_id: UserIdentityId,
@@ -40,7 +41,7 @@ impl Object for UserIdentity {
 }
 
 /// A person as it is asked for: `/user_identities/create`, and inside `/access_grants/create`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// E-mail address.
     pub email_address: Option<Email>,
@@ -53,7 +54,7 @@ pub struct Person {
 }
 
 /// `/user_identities/create`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Create {
     /// The systems to make the person known to at once.
@@ -69,7 +70,7 @@ pub struct Create {
 }
 
 /// `/user_identities/get`: by its id or by its key.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
     pub user_identity_id: Option<UserIdentityId>,
@@ -78,7 +79,7 @@ pub struct Get {
 }
 
 /// `/user_identities/list`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct List {
     /// Those made before.

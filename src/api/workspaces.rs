@@ -2,10 +2,11 @@
 
 use crate::api::envelope::Object;
 use crate::api::id::WorkspaceId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything that one API key sees.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Workspace {
     /// Its id.
     pub workspace_id: WorkspaceId,
@@ -28,7 +29,7 @@ pub struct Workspace {
 }
 
 /// `{}`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Customization {}
 
 impl Object for Workspace {
@@ -37,5 +38,5 @@ impl Object for Workspace {
 }
 
 /// `/workspaces/get`
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {}

@@ -251,6 +251,9 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
                 .map(|entrance| hub::EntranceSettings { name: entrance.name.clone(), door: entrance.door })
                 .collect(),
         }),
+        allow_simulate: config.hub.allow_simulate,
+        webhook_allow_private: config.hub.webhook_allow_private,
+        requests_per_second: config.hub.requests_per_second,
     })
 }
 

@@ -11,9 +11,10 @@
 //! A started job is not taken away before that: its daemon may be writing. A settled attempt never changes; a result
 //! that comes later changes only what is known of the credential.
 
-use super::Hub;
+use super::call::Call;
 use super::credentials::{self, Arrival};
 use super::error::{ApiError, Invalid};
+use super::{Hub, encoders, nodes};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::acs_encoders::AcsEncoder;
@@ -21,21 +22,28 @@ use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError};
 use crate::api::bridge::{
     CredentialFlags, EncodeWork, Job, JobWork, Outcome, ResultRequest, ResultResponse, StartRequest, StartResponse,
 };
-use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, ActionAttemptId, BridgeId};
+use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, ActionAttemptId, BridgeId, WorkspaceId};
 use crate::api::time::Time;
 use crate::clock;
 use crate::fault::{Fault, FaultKind, Loudness, Work};
 use crate::store::hub::access_methods;
 use crate::store::hub::acs_credentials::{self, Credential};
 use crate::store::hub::acs_encoders::{self, Encoder};
+use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::action_attempts::{self, Attempt, NewAttempt, Settlement};
 use crate::store::hub::jobs::{self, Asking};
-use crate::store::{Connection, StoreError, Transaction};
+use crate::store::{Connection, Realm, StoreError, Transaction};
 use std::time::Duration;
 use tracing::Instrument as _;
 
 /// How often open attempts are looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// After how many looks a node looks at attempts that other nodes have made.
+const LOOK_AROUND_EVERY: u32 = 4;
+
+/// After how many looks callers and daemons are forgotten that were not heard of for a while.
+const FORGET_EVERY: u32 = 240;
 
 /// What an encode was asked for by.
 #[derive(Clone, Copy, Debug)]
@@ -45,35 +53,36 @@ pub(super) enum Target {
 }
 
 /// Starts writing a credential to a card.
-pub(super) async fn encode(hub: &Hub, encoder: AcsEncoderId, target: Target) -> Result<ActionAttempt, ApiError> {
-    let mut transaction = hub.store().begin().await?;
-    let encoder = existing(&mut transaction, encoder).await?;
+pub(super) async fn encode(call: &Call, encoder: AcsEncoderId, target: Target) -> Result<ActionAttempt, ApiError> {
+    let workspace = call.system().workspace_id;
+    let mut transaction = call.begin().await?;
+    let encoder = existing(&mut transaction, workspace, encoder).await?;
     let credential = match target {
-        Target::Credential(id) => acs_credentials::get(&mut transaction, id)
+        Target::Credential(id) => acs_credentials::get(&mut transaction, workspace, id)
             .await?
             .filter(|credential| credential.deleted_at.is_none())
             .ok_or_else(|| ApiError::no::<AcsCredential>(id))?,
         Target::AccessMethod(id) => {
-            let behind = access_methods::credential_of(&mut transaction, id).await?;
+            let behind = access_methods::credential_of(&mut transaction, workspace, id).await?;
             let behind = behind.ok_or_else(|| ApiError::no::<AccessMethod>(id))?;
-            let credential = acs_credentials::get(&mut transaction, behind).await?;
+            let credential = acs_credentials::get(&mut transaction, workspace, behind).await?;
             credential.ok_or_else(|| ApiError::no::<AccessMethod>(id))?
         }
     };
     let doors = acs_credentials::doors(&mut transaction, credential.acs_credential_id).await?;
     let work = JobWork::Encode(encode_work(&credential, doors)?);
-    begin(hub, transaction, &encoder, Some(&credential), work).await
+    begin(call.hub(), transaction, &encoder, Some(&credential), work).await
 }
 
 /// Starts reading a card.
-pub(super) async fn scan(hub: &Hub, encoder: AcsEncoderId) -> Result<ActionAttempt, ApiError> {
-    let mut transaction = hub.store().begin().await?;
-    let encoder = existing(&mut transaction, encoder).await?;
-    begin(hub, transaction, &encoder, None, JobWork::Scan).await
+pub(super) async fn scan(call: &Call, encoder: AcsEncoderId) -> Result<ActionAttempt, ApiError> {
+    let mut transaction = call.begin().await?;
+    let encoder = existing(&mut transaction, call.system().workspace_id, encoder).await?;
+    begin(call.hub(), transaction, &encoder, None, JobWork::Scan).await
 }
 
-async fn existing(connection: &mut Connection, id: AcsEncoderId) -> Result<Encoder, ApiError> {
-    acs_encoders::get(connection, id).await?.ok_or_else(|| ApiError::no::<AcsEncoder>(id))
+async fn existing(connection: &mut Connection, workspace: WorkspaceId, id: AcsEncoderId) -> Result<Encoder, ApiError> {
+    acs_encoders::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<AcsEncoder>(id))
 }
 
 fn encode_work(credential: &Credential, doors: Vec<u16>) -> Result<EncodeWork, StoreError> {
@@ -104,13 +113,15 @@ async fn begin(
     let now = now();
     let whole = hub.card_wait() + hub.patience().work;
     let id = ActionAttemptId::random();
+    let workspace = encoder.system.workspace_id;
     let mut attempt = NewAttempt {
         action_attempt_id: id,
+        workspace_id: workspace,
         action_type: match work {
             JobWork::Encode(_) => ActionType::EncodeCredential,
             JobWork::Scan => ActionType::ScanCredential,
         },
-        acs_encoder_id: encoder.acs_encoder_id,
+        acs_encoder_id: Some(encoder.acs_encoder_id),
         acs_credential_id: credential.map(|credential| credential.acs_credential_id),
         created_at: now,
         deadline_at: Time::from_ms(now.ms().saturating_add(i64::try_from(whole.as_millis()).unwrap_or(i64::MAX))),
@@ -119,7 +130,7 @@ async fn begin(
     async {
         let hopeless = match credential {
             Some(credential) if credential.deleted_at.is_some() => Some(FaultKind::CredentialDeleted.into()),
-            Some(_) | None => hub.live().fault(encoder),
+            Some(_) | None => encoders::fault(hub, &mut transaction, encoder).await?,
         };
         let hopeless = match hopeless {
             Some(fault) => Some(fault),
@@ -130,18 +141,20 @@ async fn begin(
             attempt.error = Some(error_of(attempt.action_type.work(), &fault));
             action_attempts::create(&mut transaction, &attempt).await?;
             transaction.commit().await?;
-            log_fault(encoder.acs_encoder_id, &fault);
+            log_fault(Some(encoder.acs_encoder_id), &fault);
         } else {
             jobs::create(&mut transaction, id, encoder.acs_encoder_id, &work, hub.card_wait(), now).await?;
+            if let Some(bridge) = encoder.bridge_id {
+                transaction.ring_for_job(bridge.0);
+            }
             transaction.commit().await?;
             hub.deadlines().begin(id, whole);
-            hub.jobs().notify_waiters();
             tracing::info!(acs_encoder_id = %encoder.acs_encoder_id, action_type = ?attempt.action_type, "pending");
             // The encoder may have been unplugged between the look at it and the commit.
-            settle_unstarted(hub, encoder.acs_encoder_id).await?;
+            settle_unstarted(hub, workspace, encoder.acs_encoder_id).await?;
         }
         let mut connection = hub.store().read().await?;
-        let made = action_attempts::get(&mut connection, id).await?;
+        let made = action_attempts::get(&mut connection, workspace, id).await?;
         made.map(|attempt| attempt.object).ok_or_else(|| ApiError::no::<ActionAttempt>(id))
     }
     .instrument(span(id))
@@ -158,10 +171,10 @@ async fn busy(connection: &mut Connection, attempt: &NewAttempt) -> Result<Fault
 }
 
 /// Ends the open attempt on an encoder if it was not started and the encoder cannot do it any more.
-pub(super) async fn settle_unstarted(hub: &Hub, id: AcsEncoderId) -> Result<(), StoreError> {
+pub(super) async fn settle_unstarted(hub: &Hub, workspace: WorkspaceId, id: AcsEncoderId) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;
-    let Some(encoder) = acs_encoders::get(&mut connection, id).await? else { return Ok(()) };
-    let Some(fault) = hub.live().fault(&encoder) else { return Ok(()) };
+    let Some(encoder) = acs_encoders::get(&mut connection, workspace, id).await? else { return Ok(()) };
+    let Some(fault) = encoders::fault(hub, &mut connection, &encoder).await? else { return Ok(()) };
     if let Some(attempt) = action_attempts::open_on(&mut connection, id).await?
         && attempt.started_at.is_none()
     {
@@ -186,8 +199,8 @@ pub(super) async fn credential_deleted(hub: &Hub, id: AcsCredentialId) -> Result
 /// Ends an attempt with a fault, unless it has ended or was started since it was looked at.
 async fn give_up(hub: &Hub, seen: &Attempt, fault: &Fault) -> Result<(), StoreError> {
     let id = seen.object.action_attempt_id;
-    let mut transaction = hub.store().begin().await?;
-    let Some(attempt) = action_attempts::get(&mut transaction, id).await? else { return Ok(()) };
+    let mut transaction = hub.store().begin(realm(seen.workspace_id)).await?;
+    let Some(attempt) = action_attempts::get(&mut transaction, seen.workspace_id, id).await? else { return Ok(()) };
     if !attempt.is_open() || attempt.started_at != seen.started_at {
         return Ok(());
     }
@@ -208,6 +221,7 @@ async fn settle_with(connection: &mut Connection, attempt: &Attempt, fault: &Fau
 /// The next job for a daemon, if there is one now.
 pub(super) async fn next(
     hub: &Hub,
+    system: SystemIds,
     bridge: BridgeId,
     in_hand: &[ActionAttemptId],
     since: Time,
@@ -218,7 +232,7 @@ pub(super) async fn next(
     let on_offer = jobs::on_offer(&mut connection, &asking).await?;
     drop(connection);
     for id in on_offer {
-        let mut transaction = hub.store().begin().await?;
+        let mut transaction = hub.store().begin(system.realm()).await?;
         if let Some(job) = jobs::offer(&mut transaction, id, &asking).await? {
             transaction.commit().await?;
             tracing::info!(action_attempt_id = %id, fence = job.fence, "offered");
@@ -229,18 +243,22 @@ pub(super) async fn next(
 }
 
 /// Gives a daemon leave to start a job, or not.
-pub(super) async fn start(hub: &Hub, request: &StartRequest) -> Result<StartResponse, StoreError> {
-    start_inner(hub, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
+pub(super) async fn start(
+    hub: &Hub,
+    workspace: WorkspaceId,
+    request: &StartRequest,
+) -> Result<StartResponse, StoreError> {
+    start_inner(hub, workspace, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
 }
 
-async fn start_inner(hub: &Hub, request: &StartRequest) -> Result<StartResponse, StoreError> {
+async fn start_inner(hub: &Hub, workspace: WorkspaceId, request: &StartRequest) -> Result<StartResponse, StoreError> {
     let id = ActionAttemptId(request.action_attempt_id);
     let refused = |reason: &str| {
         tracing::info!(reason, "start refused");
         Ok(StartResponse::Refused { reason: reason.to_owned() })
     };
-    let mut transaction = hub.store().begin().await?;
-    let attempt = action_attempts::get(&mut transaction, id).await?;
+    let mut transaction = hub.store().begin(realm(workspace)).await?;
+    let attempt = action_attempts::get(&mut transaction, workspace, id).await?;
     let job = jobs::get(&mut transaction, id).await?;
     let (Some(attempt), Some(job)) = (attempt, job) else { return refused("the hub does not know the job") };
     if !attempt.is_open() {
@@ -276,7 +294,7 @@ async fn start_inner(hub: &Hub, request: &StartRequest) -> Result<StartResponse,
 /// Why a job that was not started must not be started any more.
 async fn too_late(hub: &Hub, connection: &mut Connection, attempt: &Attempt) -> Result<Option<Fault>, StoreError> {
     if let Some(id) = attempt.acs_credential_id {
-        let credential = acs_credentials::get(connection, id).await?;
+        let credential = acs_credentials::get(connection, attempt.workspace_id, id).await?;
         if credential.is_none_or(|credential| credential.deleted_at.is_some()) {
             return Ok(Some(FaultKind::CredentialDeleted.into()));
         }
@@ -286,15 +304,19 @@ async fn too_late(hub: &Hub, connection: &mut Connection, attempt: &Attempt) -> 
 }
 
 /// Takes the end of a job. The first result for an offer counts; sent again, it gets the same answer.
-pub(super) async fn finish(hub: &Hub, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
-    finish_inner(hub, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
+pub(super) async fn finish(
+    hub: &Hub,
+    workspace: WorkspaceId,
+    request: &ResultRequest,
+) -> Result<ResultResponse, ApiError> {
+    finish_inner(hub, workspace, request).instrument(span(ActionAttemptId(request.action_attempt_id))).await
 }
 
-async fn finish_inner(hub: &Hub, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
+async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest) -> Result<ResultResponse, ApiError> {
     let id = ActionAttemptId(request.action_attempt_id);
     let now = now();
-    let mut transaction = hub.store().begin().await?;
-    let attempt = action_attempts::get(&mut transaction, id).await?;
+    let mut transaction = hub.store().begin(realm(workspace)).await?;
+    let attempt = action_attempts::get(&mut transaction, workspace, id).await?;
     let job = jobs::get(&mut transaction, id).await?;
     let (Some(attempt), Some(job)) = (attempt, job) else {
         // Acknowledged, or the daemon would send it for ever: this database is older than the job.
@@ -313,13 +335,14 @@ async fn finish_inner(hub: &Hub, request: &ResultRequest) -> Result<ResultRespon
     let arrival = if in_time { Arrival::InTime } else { Arrival::Late(begun_at) };
     let settlement = match (&job.job.work, &request.outcome) {
         (JobWork::Encode(work), Outcome::Encoded(encoded)) => {
-            credentials::encoded(&mut transaction, work, encoded, arrival, now).await?;
-            let credential = acs_credentials::get(&mut transaction, AcsCredentialId(work.acs_credential_id)).await?;
+            credentials::encoded(&mut transaction, workspace, work, encoded, arrival, now).await?;
+            let credential =
+                acs_credentials::get(&mut transaction, workspace, AcsCredentialId(work.acs_credential_id)).await?;
             Settlement::Success(json(&credential.as_ref().map(credentials::object))?)
         }
         (JobWork::Scan, Outcome::Scanned(scanned)) => {
-            credentials::seen(&mut transaction, scanned, arrival, now).await?;
-            Settlement::Success(json(&credentials::scan_result(&mut transaction, scanned).await?)?)
+            credentials::seen(&mut transaction, workspace, scanned, arrival, now).await?;
+            Settlement::Success(json(&credentials::scan_result(&mut transaction, workspace, scanned).await?)?)
         }
         (JobWork::Encode(work), Outcome::Failed(failed)) => {
             credentials::in_doubt(&mut transaction, work, failed).await?;
@@ -353,13 +376,20 @@ pub(super) async fn resume(hub: &Hub) -> Result<(), StoreError> {
 pub(super) async fn sweep(hub: Hub) {
     // A daemon that was connected before the hub was restarted has a moment to come back.
     let came_back = clock::Deadline::after(hub.patience().come_back);
+    let mut looks = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             () = hub.stop().cancelled() => return,
         }
+        if looks == 0 {
+            hub.limits().forget();
+            hub.live().connected();
+        }
+        looks = (looks + 1) % FORGET_EVERY;
         let known = hub.deadlines().known();
-        if known.is_empty() {
+        // What another node has made, and left behind if it died, is found less often.
+        if known.is_empty() && !(hub.store().is_shared() && looks % LOOK_AROUND_EVERY == 0) {
             continue;
         }
         if let Err(error) = sweep_once(&hub, &known, came_back.has_passed()).await {
@@ -376,9 +406,14 @@ async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: boo
     hub.deadlines().forget(&ended);
     let mut overdue = Vec::new();
     for attempt in open {
-        let encoder = acs_encoders::get(&mut connection, attempt.acs_encoder_id).await?;
-        let bridge = encoder.and_then(|encoder| encoder.bridge_id);
-        let connected = bridge.is_some_and(|bridge| hub.live().is_connected(bridge));
+        let encoder = match attempt.acs_encoder_id {
+            Some(id) => acs_encoders::get(&mut connection, attempt.workspace_id, id).await?,
+            None => None,
+        };
+        let connected = match encoder.and_then(|encoder| encoder.bridge_id) {
+            Some(bridge) => nodes::is_connected(hub, &mut connection, bridge).await?,
+            None => false,
+        };
         let due = hub.deadlines().of(&attempt);
         let kind = if connected { FaultKind::Expired } else { FaultKind::BridgeDisconnected };
         let over = match attempt.started_at {
@@ -388,6 +423,9 @@ async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: boo
         if over {
             overdue.push((attempt, kind));
         }
+    }
+    for bridge in jobs::unclaimed(&mut connection, now(), hub.patience().lease).await? {
+        hub.live().ring(bridge);
     }
     drop(connection);
     for (attempt, kind) in overdue {
@@ -405,12 +443,13 @@ fn error_of(work: Work, fault: &Fault) -> AttemptError {
     AttemptError { kind: fault.kind.error_type(work), message: fault.message.clone() }
 }
 
-fn log_fault(encoder: AcsEncoderId, fault: &Fault) {
+fn log_fault(encoder: Option<AcsEncoderId>, fault: &Fault) {
+    let encoder = encoder.map(tracing::field::display);
     match fault.kind.loudness() {
-        Loudness::Info => tracing::info!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed"),
-        Loudness::Warn => tracing::warn!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed"),
+        Loudness::Info => tracing::info!(acs_encoder_id = encoder, fault.kind = ?fault.kind, fault.message, "failed"),
+        Loudness::Warn => tracing::warn!(acs_encoder_id = encoder, fault.kind = ?fault.kind, fault.message, "failed"),
         Loudness::Error => {
-            tracing::error!(acs_encoder_id = %encoder, fault.kind = ?fault.kind, fault.message, "failed");
+            tracing::error!(acs_encoder_id = encoder, fault.kind = ?fault.kind, fault.message, "failed");
         }
     }
 }
@@ -418,6 +457,10 @@ fn log_fault(encoder: AcsEncoderId, fault: &Fault) {
 fn json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(value)
         .map_err(|error| StoreError::Value { expected: "something with a JSON form", value: error.to_string() })
+}
+
+fn realm(workspace: WorkspaceId) -> Realm {
+    Realm::Workspace(workspace.0)
 }
 
 fn now() -> Time {

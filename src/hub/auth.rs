@@ -1,39 +1,214 @@
-//! Who may ask: the API key for the Seam API, the bridge token for the bridge protocol, and never one for the other.
+//! Who may ask: API keys and personal access tokens for the Seam API, bridge tokens for the bridge protocol, and never
+//! one for the other.
+//!
+//! | key | whose | opens |
+//! | --- | --- | --- |
+//! | the configured API key | the hub's owner | administration; each workspace that `seam-workspace` names, the first one without |
+//! | an API key | an application | one workspace |
+//! | a personal access token, `seam_at…` | a person | the workspace that `seam-workspace` names |
+//! | the configured bridge token | this program's own daemon, and desks it was copied to | the first workspace |
+//! | a token from pairing | one desk's daemon, the first that used it | that desk's own jobs |
 
 use super::Hub;
-use super::error::ApiError;
-use axum::extract::{Request, State};
+use super::error::{ApiError, Invalid};
+use crate::api::id::{BridgeId, WorkspaceId};
+use crate::api::workspaces::Workspace;
+use crate::store::Realm;
+use crate::store::hub::acs_systems::{self, SystemIds};
+use crate::store::hub::keys::{self, KeyHash, Opens};
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use secrecy::{ExposeSecret as _, SecretString};
+use std::future::Future;
+use std::net::IpAddr;
 use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
 
-/// Lets requests with the API key through.
-pub(super) async fn with_api_key(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    if carries(request.headers(), hub.api_key()) {
-        next.run(request).await
-    } else {
-        ApiError::Unauthorized.into_response()
+/// The header that names a workspace.
+const WORKSPACE: &str = "seam-workspace";
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Somebody who may ask.
+pub(super) trait Caller: Sized + Send {
+    /// What the OpenAPI document calls the key that it needs; `None`: none.
+    const SCHEME: Option<&'static str>;
+
+    /// Looks at a request's key.
+    fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> impl Future<Output = Result<Self, ApiError>> + Send;
+}
+
+/// Somebody with a key to the Seam API.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Application {
+    /// The workspace that is asked about.
+    pub(super) system: SystemIds,
+    /// Whether it is the hub's owner.
+    pub(super) is_owner: bool,
+}
+
+impl Caller for Application {
+    const SCHEME: Option<&'static str> = Some("api_key");
+
+    async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        let Some(key) = bearer(headers) else { return Err(stranger(hub, peer)) };
+        let named = named_workspace(headers)?;
+        if is(key, hub.api_key()) {
+            hub.limits().caller(b"owner")?;
+            let system = match named {
+                Some(workspace) if workspace != hub.system().workspace_id => system_of(hub, workspace).await?,
+                Some(_) | None => hub.system(),
+            };
+            return Ok(Self { system, is_owner: true });
+        }
+        let hash = KeyHash::of(key);
+        let mut connection = hub.store().read().await?;
+        let opens = keys::api_key(&mut connection, &hash).await?;
+        drop(connection);
+        let Some(opens) = opens else { return Err(stranger(hub, peer)) };
+        hub.limits().caller(hash.as_str().as_bytes())?;
+        let workspace = match (opens, named) {
+            (Opens::Workspace(own), Some(named)) if own != named => {
+                return Err(ApiError::Forbidden("The key does not open the workspace in `seam-workspace`.".to_owned()));
+            }
+            (Opens::Workspace(own), _) => own,
+            (Opens::AnyWorkspace, Some(named)) => named,
+            (Opens::AnyWorkspace, None) => {
+                let message = "A personal access token needs the header `seam-workspace: <workspace_id>`";
+                return Err(Invalid::whole(message).into());
+            }
+        };
+        let system =
+            if workspace == hub.system().workspace_id { hub.system() } else { system_of(hub, workspace).await? };
+        Ok(Self { system, is_owner: false })
     }
 }
 
-/// Lets requests with the bridge token through.
-pub(super) async fn with_bridge_token(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    if carries(request.headers(), hub.bridge_token()) {
-        next.run(request).await
-    } else {
-        ApiError::Unauthorized.into_response()
+/// The hub's owner, for administration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// The workspace that is asked about.
+    pub(super) system: SystemIds,
+}
+
+impl Caller for Owner {
+    const SCHEME: Option<&'static str> = Some("owner_key");
+
+    async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        let Application { system, is_owner } = Application::admit(hub, headers, peer).await?;
+        if is_owner {
+            Ok(Self { system })
+        } else {
+            Err(ApiError::Forbidden("Only the hub's own API key administers it.".to_owned()))
+        }
     }
+}
+
+/// A desk's daemon.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    /// Where it works.
+    pub(super) system: SystemIds,
+    token: Token,
+}
+
+#[derive(Clone, Debug)]
+enum Token {
+    /// The configured one, which several desks may have.
+    Configured,
+    /// From pairing; its daemon, once it was used.
+    Paired { bridge_token_id: String, bridge: Option<BridgeId> },
+}
+
+impl Caller for Desk {
+    const SCHEME: Option<&'static str> = Some("bridge_token");
+
+    async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        let Some(token) = bearer(headers) else { return Err(stranger(hub, peer)) };
+        if is(token, hub.bridge_token()) {
+            return Ok(Self { system: hub.system(), token: Token::Configured });
+        }
+        let mut connection = hub.store().read().await?;
+        let known = keys::bridge_token(&mut connection, &KeyHash::of(token)).await?;
+        let Some(known) = known else { return Err(stranger(hub, peer)) };
+        Ok(Self {
+            system: known.system,
+            token: Token::Paired { bridge_token_id: known.bridge_token_id, bridge: known.bridge_id },
+        })
+    }
+}
+
+impl Desk {
+    /// Refuses a daemon that speaks for another one: each sees only its own jobs.
+    pub(super) async fn speaks_for(&self, hub: &Hub, bridge: Uuid) -> Result<BridgeId, ApiError> {
+        let bridge = BridgeId(bridge);
+        let refused = || ApiError::Forbidden("The token belongs to another desk's daemon. Pair this one.".to_owned());
+        match &self.token {
+            Token::Configured => {
+                // A daemon that the hub has heard of under this token needs no second look.
+                if hub.live().is_connected(bridge) {
+                    return Ok(bridge);
+                }
+                let mut connection = hub.store().read().await?;
+                if keys::is_paired(&mut connection, bridge).await? { Err(refused()) } else { Ok(bridge) }
+            }
+            Token::Paired { bridge: Some(owner), .. } if *owner == bridge => Ok(bridge),
+            Token::Paired { bridge: Some(_), .. } => Err(refused()),
+            Token::Paired { bridge_token_id, bridge: None } => {
+                let mut transaction = hub.store().begin(Realm::Workspace(self.system.workspace_id.0)).await?;
+                if keys::bind_bridge_token(&mut transaction, bridge_token_id, bridge).await? {
+                    transaction.commit().await?;
+                    tracing::info!(bridge_id = %bridge, "paired");
+                    Ok(bridge)
+                } else {
+                    Err(refused())
+                }
+            }
+        }
+    }
+}
+
+/// Somebody without a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Anybody {
+    /// Where he is.
+    pub(super) peer: Peer,
+}
+
+impl Caller for Anybody {
+    const SCHEME: Option<&'static str> = None;
+
+    async fn admit(_: &Hub, _: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        Ok(Self { peer })
+    }
+}
+
+/// Somebody without a right key, who may not try one after the other for ever.
+fn stranger(hub: &Hub, peer: Peer) -> ApiError {
+    hub.limits().stranger(peer.0).err().unwrap_or(ApiError::Unauthorized)
+}
+
+fn named_workspace(headers: &HeaderMap) -> Result<Option<WorkspaceId>, ApiError> {
+    let Some(text) = headers.get(WORKSPACE) else { return Ok(None) };
+    let id = text.to_str().ok().and_then(|text| Uuid::try_parse(text).ok());
+    id.map(|id| Some(WorkspaceId(id)))
+        .ok_or_else(|| Invalid::whole("The header `seam-workspace` holds no workspace_id").into())
+}
+
+async fn system_of(hub: &Hub, workspace: WorkspaceId) -> Result<SystemIds, ApiError> {
+    let system = acs_systems::of_workspace(&mut *hub.store().read().await?, workspace).await?;
+    system.ok_or_else(|| ApiError::no::<Workspace>(workspace))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = given.split_at_checked("Bearer ".len())?;
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
 /// Compares in constant time, so that a wrong key does not tell how much of it is right.
-fn carries(headers: &HeaderMap, secret: &SecretString) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
-    let token = match given.split_at_checked("Bearer ".len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => token,
-        Some(_) | None => return false,
-    };
+fn is(token: &[u8], secret: &SecretString) -> bool {
     let secret = secret.expose_secret().as_bytes();
     !secret.is_empty() && bool::from(token.ct_eq(secret))
 }
@@ -45,16 +220,19 @@ mod tests {
     #[test]
     fn only_the_whole_key_opens() {
         let secret = SecretString::from("seam_right");
+        let opens = |headers: &HeaderMap, secret: &SecretString| bearer(headers).is_some_and(|token| is(token, secret));
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            carries(&headers, &secret)
+            opens(&headers, &secret)
         };
         assert!(with("Bearer seam_right") && with("bearer seam_right"));
         for wrong in ["Bearer seam_wrong", "Bearer seam_righ", "Bearer seam_right ", "seam_right", "Bearer ", ""] {
             assert!(!with(wrong), "{wrong}");
         }
-        assert!(!carries(&HeaderMap::new(), &secret));
-        assert!(!carries(&HeaderMap::new(), &SecretString::from("")), "an empty secret opens for nobody");
+        assert!(!opens(&HeaderMap::new(), &secret));
+        let mut empty = HeaderMap::new();
+        empty.insert(header::AUTHORIZATION, "Bearer ".parse().unwrap());
+        assert!(!opens(&empty, &SecretString::from("")), "an empty secret opens for nobody");
     }
 }

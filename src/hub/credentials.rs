@@ -8,7 +8,7 @@ use crate::api::acs_credentials::{AcsCredential, NEEDS_TO_BE_REISSUED, WAITING_T
 use crate::api::action_attempts::{CredentialOnEncoder, ScanResult, ScanWarning, ScanWarningCode};
 use crate::api::bridge::{EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
 use crate::api::events::{CredentialEvent, Happening, MethodEvent};
-use crate::api::id::AcsCredentialId;
+use crate::api::id::{AcsCredentialId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing, Warning};
 use crate::store::hub::acs_credentials::{self, Credential, Issue, Times};
@@ -77,6 +77,7 @@ pub(super) enum Arrival {
 /// nothing.
 pub(super) async fn encoded(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     work: &EncodeWork,
     encoded: &Encoded,
     arrival: Arrival,
@@ -89,7 +90,7 @@ pub(super) async fn encoded(
         at: Time::from_card_seconds(encoded.issued_at),
         times: card_times(work.starts_at, work.ends_at),
     };
-    let mut others = acs_credentials::on_card(&mut *connection, card_number).await?;
+    let mut others = acs_credentials::on_card(&mut *connection, workspace, card_number).await?;
     others.retain(|other| other.acs_credential_id != id);
     let outlives = |other: &Credential| {
         // A card that showed what is being overwritten is surer than two desks' clocks.
@@ -97,7 +98,7 @@ pub(super) async fn encoded(
         !was_seen && other.issue_on(card_number).is_some_and(|known| known.at > issue.at)
     };
     let written_over = others.iter().any(outlives);
-    if let Some(credential) = acs_credentials::get(&mut *connection, id).await? {
+    if let Some(credential) = acs_credentials::get(&mut *connection, workspace, id).await? {
         if credential.issue.as_ref().is_some_and(|known| known.at > issue.at) {
             others.retain(|other| encoded.overwritten == Some(other.acs_credential_id.0));
         } else if !written_over {
@@ -192,13 +193,14 @@ pub(super) fn event(credential: &Credential) -> CredentialEvent {
 /// A late scan says nothing once one of them was written again: that may have been this card.
 pub(super) async fn seen(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     scanned: &Scanned,
     arrival: Arrival,
     now: Time,
 ) -> Result<(), StoreError> {
     let card_number = scanned.card_number.as_str();
     let found = scanned.credential.as_ref().map(|on_card| AcsCredentialId(on_card.acs_credential_id));
-    let others = acs_credentials::on_card(&mut *connection, card_number).await?;
+    let others = acs_credentials::on_card(&mut *connection, workspace, card_number).await?;
     if let Arrival::Late(since) = arrival {
         let named: Vec<_> = others.iter().map(|other| other.acs_credential_id).chain(found).collect();
         if action_attempts::written_since(&mut *connection, &named, since).await? {
@@ -209,7 +211,7 @@ pub(super) async fn seen(
         invalidated(&mut *connection, other, card_number, now).await?;
     }
     match &scanned.credential {
-        Some(on_card) => found_on(connection, on_card, card_number, now).await,
+        Some(on_card) => found_on(connection, workspace, on_card, card_number, now).await,
         None => Ok(()),
     }
 }
@@ -218,12 +220,13 @@ pub(super) async fn seen(
 /// be a copy, and the scan's result says how the two differ.
 async fn found_on(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     on_card: &ScannedCredential,
     card_number: &str,
     now: Time,
 ) -> Result<(), StoreError> {
     let id = AcsCredentialId(on_card.acs_credential_id);
-    let Some(credential) = acs_credentials::get(&mut *connection, id).await? else { return Ok(()) };
+    let Some(credential) = acs_credentials::get(&mut *connection, workspace, id).await? else { return Ok(()) };
     let issue = Issue {
         card_number: card_number.to_owned(),
         at: Time::from_card_seconds(on_card.issued_at),
@@ -246,12 +249,16 @@ async fn found_on(
 }
 
 /// What a scan says: what the card holds, what the hub holds, and how they differ.
-pub(super) async fn scan_result(connection: &mut Connection, scanned: &Scanned) -> Result<ScanResult, StoreError> {
+pub(super) async fn scan_result(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    scanned: &Scanned,
+) -> Result<ScanResult, StoreError> {
     let Some(on_card) = &scanned.credential else {
         return Ok(ScanResult { acs_credential_on_encoder: None, acs_credential_on_seam: None, warnings: Vec::new() });
     };
     let id = AcsCredentialId(on_card.acs_credential_id);
-    let known = acs_credentials::get(&mut *connection, id).await?;
+    let known = acs_credentials::get(&mut *connection, workspace, id).await?;
     let times = card_times(on_card.starts_at, on_card.ends_at);
     let on_encoder = CredentialOnEncoder {
         created_at: Some(

@@ -3,17 +3,20 @@
 use crate::api::envelope::{Failure, FailureDetail, Object};
 use crate::store::StoreError;
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::error::Error;
 use std::fmt::Display;
+use std::time::Duration;
 
 /// Why a request failed.
 #[derive(Debug)]
 pub(super) enum ApiError {
     /// No key, or a wrong one.
     Unauthorized,
+    /// The key does not open this.
+    Forbidden(String),
     /// A parameter is missing or malformed.
     InvalidInput(Invalid),
     /// There is no such object.
@@ -26,9 +29,14 @@ pub(super) enum ApiError {
     TooLarge { limit_bytes: usize },
     /// The body did not arrive in time.
     TooSlow,
+    /// Asked too often.
+    TooMany { retry_after: Duration },
     /// The database failed.
     Store(StoreError),
 }
+
+/// How long a caller is asked to wait when the database is out of reach.
+const DATABASE_AGAIN: Duration = Duration::from_secs(2);
 
 /// What is wrong with the parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +89,32 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::InvalidInput(_) => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Store(error) if error.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// When to try again, if that may help.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooMany { retry_after } => Some(*retry_after),
+            Self::Store(error) if error.is_passing() => Some(DATABASE_AGAIN),
+            Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::InvalidInput(_)
+            | Self::NotFound { .. }
+            | Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::TooLarge { .. }
+            | Self::TooSlow
+            | Self::Store(_) => None,
         }
     }
 
@@ -102,6 +130,7 @@ impl ApiError {
                 "unauthorized",
                 "The key is missing or wrong. Send it as `Authorization: Bearer <key>`.".to_owned(),
             ),
+            Self::Forbidden(message) => plain("forbidden", message.clone()),
             Self::InvalidInput(invalid) => {
                 FailureDetail { validation_errors: Some(invalid.tree()), ..plain("invalid_input", invalid.sentence()) }
             }
@@ -117,6 +146,14 @@ impl ApiError {
                 plain("payload_too_large", format!("The body is longer than {limit_bytes} bytes."))
             }
             Self::TooSlow => plain("request_timeout", "The body did not arrive in time.".to_owned()),
+            Self::TooMany { retry_after } => plain(
+                "too_many_requests",
+                format!("Too many requests with this key. Try again in {} s.", retry_after.as_secs().max(1)),
+            ),
+            Self::Store(error) if error.is_passing() => plain(
+                "service_unavailable",
+                "The hub cannot reach its database at the moment. Nothing is lost; try again in a moment.".to_owned(),
+            ),
             Self::Store(_) => plain(
                 "internal_error",
                 "The hub could not read or write its database; its log says why. Try again.".to_owned(),
@@ -143,7 +180,15 @@ impl IntoResponse for ApiError {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             tracing::error!(error = %error, cause, "request failed");
         }
-        (self.status(), Json(Failure { error: self.detail(), ok: false })).into_response()
+        let mut response = (self.status(), Json(Failure { error: self.detail(), ok: false })).into_response();
+        if let Some(wait) = self.retry_after() {
+            // Rounded up: who comes back too early is refused again.
+            let seconds = wait.as_millis().div_ceil(1000);
+            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+        }
+        response
     }
 }
 

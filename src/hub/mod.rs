@@ -8,44 +8,58 @@
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
-//! | `live` | which daemons ask for work, and how their encoders are |
+//! | `encoders` | how encoders are right now |
+//! | `live`, `nodes` | which daemons ask for work, this node and the others |
 //! | `property` | puts the configured property into the database |
 //! | `routes` | one file a resource, all routes in one table |
-//! | `request`, `auth`, `error` | parameters, keys, failures |
+//! | `call` | what a handler gets, and how it becomes a route |
+//! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
+//! | `openapi` | the API's document, made from the table of routes |
 //! | `server` | connections, their time-outs, and shutting down |
 
 mod attempts;
 mod auth;
+mod call;
 mod credentials;
 mod deadlines;
+mod encoders;
 mod error;
+mod limits;
 mod live;
+mod nodes;
+pub mod openapi;
 mod property;
 mod request;
 mod routes;
 mod server;
 
 use self::deadlines::Deadlines;
+use self::limits::Limits;
 use self::live::Live;
+use self::nodes::Nodes;
+use crate::api::id::BridgeId;
 use crate::store::hub::SCHEMA;
+use crate::store::hub::acs_encoders;
 use crate::store::hub::acs_systems::SystemIds;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Realm, Ring, StoreError};
 use secrecy::SecretString;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What a hub needs to know to serve.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Its database, `sqlite:///path/to/hub.db`.
+    /// Its database, `sqlite:///path/to/hub.db` or `postgres://…`; several hubs may share one of the latter.
     pub database: String,
     /// How long an attempt waits for a card.
     pub card_wait: Duration,
@@ -55,6 +69,12 @@ pub struct Settings {
     pub bridge_token: SecretString,
     /// What it serves as its access system; `None` leaves what the database has.
     pub property: Option<PropertySettings>,
+    /// Whether the simulation endpoints are there.
+    pub allow_simulate: bool,
+    /// Whether webhooks may go to loopback and private addresses.
+    pub webhook_allow_private: bool,
+    /// How many requests a second each key may make; 0: without a bound.
+    pub requests_per_second: u32,
 }
 
 /// A property: what the hub serves as its access system.
@@ -174,30 +194,58 @@ pub async fn serve_with(
     let address = listener.local_addr().map_err(unusable)?;
     let store = Database::open(&settings.database, SCHEMA).await?;
     let system = property::put(&store, settings.property.as_ref()).await?;
+    let (changed, _) = watch::channel(0);
+    let rings = store.rings();
     let hub = Hub(Arc::new(Inner {
         store,
         system,
         live: Live::new(patience.bridge),
+        nodes: Nodes::new(),
         deadlines: Deadlines::new(patience.finish),
-        jobs: Notify::new(),
+        limits: Limits::new(settings.requests_per_second),
+        changed,
         stop: stop.clone(),
-        card_wait: settings.card_wait,
         patience,
-        api_key: settings.api_key,
-        bridge_token: settings.bridge_token,
+        settings,
     }));
+    if !hub.store().is_shared() {
+        let mut transaction = hub.store().begin(Realm::Common).await?;
+        acs_encoders::forget_reports(&mut transaction).await?;
+        transaction.commit().await?;
+    }
     attempts::resume(&hub).await?;
-    tracing::info!(%address, database = %hub.store().path().display(), "hub listens");
+    tracing::info!(%address, database = %hub.store().place(), "hub listens");
     let join = tokio::spawn(async move {
-        let sweeper = tokio::spawn(attempts::sweep(hub.clone()));
-        server::run(listener, routes::table(&hub), stop).await;
-        if let Err(error) = sweeper.await {
-            tracing::error!(error = %error, "the sweeper ended badly");
-        }
+        let helpers = TaskTracker::new();
+        helpers.spawn(attempts::sweep(hub.clone()));
+        helpers.spawn(nodes::keep(hub.clone()));
+        helpers.spawn(pass_on(hub.clone(), rings));
+        helpers.close();
+        server::run(listener, routes::router(&hub), stop).await;
+        helpers.wait().await;
         hub.store().close().await;
         tracing::info!(%address, "hub stopped");
     });
     Ok(RunningHub { address, join })
+}
+
+/// Rings for those who wait for what was committed, until the hub stops.
+async fn pass_on(hub: Hub, mut rings: broadcast::Receiver<Ring>) {
+    loop {
+        let heard = tokio::select! {
+            heard = rings.recv() => heard,
+            () = hub.stop().cancelled() => return,
+        };
+        match heard {
+            Ok(Ring::Job(bridge)) => hub.live().ring(BridgeId(bridge)),
+            Ok(Ring::Changed(_)) => hub.0.changed.send_modify(|count| *count += 1),
+            Err(RecvError::Lagged(_)) => {
+                hub.live().ring_all();
+                hub.0.changed.send_modify(|count| *count += 1);
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// What all requests share.
@@ -208,14 +256,14 @@ struct Inner {
     store: Database,
     system: SystemIds,
     live: Live,
+    nodes: Nodes,
     deadlines: Deadlines,
-    /// Rung when there is a new job.
-    jobs: Notify,
+    limits: Limits,
+    /// Counts what this node has committed.
+    changed: watch::Sender<u64>,
     stop: CancellationToken,
-    card_wait: Duration,
     patience: Patience,
-    api_key: SecretString,
-    bridge_token: SecretString,
+    settings: Settings,
 }
 
 impl Hub {
@@ -223,7 +271,7 @@ impl Hub {
         &self.0.store
     }
 
-    /// The access system that this hub serves.
+    /// The access system of the first workspace, which the configuration names.
     fn system(&self) -> SystemIds {
         self.0.system
     }
@@ -236,8 +284,17 @@ impl Hub {
         &self.0.deadlines
     }
 
-    fn jobs(&self) -> &Notify {
-        &self.0.jobs
+    fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Changes when this node has committed something.
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
     }
 
     fn stop(&self) -> &CancellationToken {
@@ -245,7 +302,7 @@ impl Hub {
     }
 
     fn card_wait(&self) -> Duration {
-        self.0.card_wait
+        self.0.settings.card_wait
     }
 
     fn patience(&self) -> Patience {
@@ -253,10 +310,10 @@ impl Hub {
     }
 
     fn api_key(&self) -> &SecretString {
-        &self.0.api_key
+        &self.0.settings.api_key
     }
 
     fn bridge_token(&self) -> &SecretString {
-        &self.0.bridge_token
+        &self.0.settings.bridge_token
     }
 }

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::store::hub::acs_entrances::{self, Door};
 use crate::store::hub::acs_systems::{self, SystemIds};
 use crate::store::hub::events;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Realm, StoreError};
 
 /// The name of the access system when none was ever configured.
 const UNNAMED: &str = "encoderd";
@@ -19,13 +19,9 @@ const UNNAMED: &str = "encoderd";
 /// Makes the database hold the property, and returns its ids, which last.
 pub(super) async fn put(store: &Database, property: Option<&PropertySettings>) -> Result<SystemIds, StoreError> {
     let now = Time::from_ms(clock::wall_ms());
-    let mut transaction = store.begin().await?;
-    let ids = if let Some(system) = acs_systems::first(&mut transaction).await? {
-        let ids = SystemIds {
-            workspace_id: system.workspace_id,
-            acs_system_id: system.acs_system_id,
-            connected_account_id: system.connected_account_id,
-        };
+    // Of several nodes that start at once one makes the first workspace.
+    let mut transaction = store.begin(Realm::Common).await?;
+    let ids = if let Some(ids) = acs_systems::first(&mut transaction).await? {
         if let Some(property) = property {
             acs_systems::rename(&mut transaction, ids, &property.name, property.time_zone.as_deref()).await?;
         }

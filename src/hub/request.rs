@@ -13,14 +13,11 @@ use crate::api::Pagination;
 use crate::api::envelope::{Many, Object};
 use crate::api::parameters::{LIMIT_DEFAULT, Limit};
 use crate::store::hub::select::{Cursor, Page, Paged};
-use axum::Json;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
@@ -34,24 +31,17 @@ const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// How long a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// The parameters of a request.
-pub(super) struct Input<T>(pub(super) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let mut parameters = given::from_query(parts.uri.query().unwrap_or_default())?;
-        if parts.method != Method::GET && parts.method != Method::HEAD {
-            let bytes = tokio::time::timeout(BODY_TIME_MAX, read(body)).await.map_err(|_| ApiError::TooSlow)??;
-            parameters.append(&mut from_body(&parts.headers, &bytes)?);
-        }
-        Ok(Self(T::deserialize(Given::Object(parameters))?))
+/// Reads the parameters of a request.
+pub(super) async fn read<T: DeserializeOwned>(parts: &Parts, body: Body) -> Result<T, ApiError> {
+    let mut parameters = given::from_query(parts.uri.query().unwrap_or_default())?;
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        let bytes = tokio::time::timeout(BODY_TIME_MAX, whole(body)).await.map_err(|_| ApiError::TooSlow)??;
+        parameters.append(&mut from_body(&parts.headers, &bytes)?);
     }
+    Ok(T::deserialize(Given::Object(parameters))?)
 }
 
-async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
+async fn whole(mut body: Body) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     let mut seen = 0usize;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
@@ -99,10 +89,9 @@ pub(super) struct Pages {
     url: Option<String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Pages {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+impl Pages {
+    /// Which list a request asks for.
+    pub(super) fn of(parts: &Parts) -> Self {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let url = match host {
             Some(host) if parts.method == Method::GET => {
@@ -115,11 +104,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Pages {
             }
             Some(_) | None => None,
         };
-        Ok(Self { path: parts.uri.path().to_owned(), url })
+        Self { path: parts.uri.path().to_owned(), url }
     }
-}
 
-impl Pages {
     /// Reads `limit` and `page_cursor`.
     pub(super) fn page(&self, limit: &Limit, cursor: Option<&str>) -> Result<Page, Invalid> {
         self.page_or(limit, cursor, LIMIT_DEFAULT)
@@ -133,7 +120,7 @@ impl Pages {
     }
 
     /// A page of a list.
-    pub(super) fn answer<T: Object>(&self, page: Paged<T>) -> Json<Many<T>> {
+    pub(super) fn answer<T: Object>(&self, page: Paged<T>) -> Many<T> {
         let cursor = page.next.map(|cursor| cursor.text(&self.path));
         // Of base64's characters these two and the filling mean something in a query.
         let escaped = cursor.as_ref().map(|cursor| cursor.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"));
@@ -142,6 +129,6 @@ impl Pages {
             next_page_url: self.url.as_ref().zip(escaped).map(|(url, cursor)| format!("{url}page_cursor={cursor}")),
             next_page_cursor: cursor,
         };
-        Json(Many { items: page.items, pagination: Some(pagination) })
+        Many { items: page.items, pagination: Some(pagination) }
     }
 }

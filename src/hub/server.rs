@@ -1,14 +1,18 @@
 //! Connections: accepted up to a limit, with time-outs, and closed in order when the hub stops.
 
+use super::auth::Peer;
 use super::error::panicked;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +24,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-/// Connections at a time. A desk holds two or three; further ones wait in the system's queue.
-const CONNECTIONS_MAX: usize = 512;
+/// Connections at a time, at least; a desk holds two or three. As many more as the process may have files open, less
+/// those that the database and everything else need. Further ones wait in the system's queue.
+const CONNECTIONS_MIN: usize = 512;
+
+/// Files that are not connections.
+const OTHER_FILES: u64 = 256;
 
 /// How long a connection may take to send a request's head, and how long it may stay silent between requests.
 const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
@@ -33,15 +41,15 @@ const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
 pub(super) async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
     let router = router.layer(CatchPanicLayer::custom(|_| panicked())).layer(middleware::from_fn(with_request_id));
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(connections_max()));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Some((stream, place)) => {
-                connections.spawn(connection(stream, place, router.clone(), stop.clone()));
+            Some((stream, peer, place)) => {
+                connections.spawn(connection(stream, peer, place, router.clone(), stop.clone()));
             }
             // Out of file descriptors, for instance: waiting for some to be closed is all that helps.
             None => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -54,10 +62,24 @@ pub(super) async fn run(listener: TcpListener, router: Router, stop: Cancellatio
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+/// Takes as many open files as the system lets it have, and returns how many connections that makes.
+fn connections_max() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit = raised,
+            Err(error) => tracing::debug!(error = %error, "the limit of open files stays"),
+        }
+    }
+    let files = limit.current.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES);
+    usize::try_from(files).unwrap_or(usize::MAX).clamp(CONNECTIONS_MIN, Semaphore::MAX_PERMITS)
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, address)) => Some((stream, Peer(address.ip()), place)),
         Err(error) => {
             tracing::warn!(error = %error, "could not accept a connection");
             None
@@ -65,15 +87,25 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, router: Router, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    place: OwnedSemaphorePermit,
+    router: Router,
+    stop: CancellationToken,
+) {
     // Answers are small; without this each would wait for the other side's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "no TCP_NODELAY");
     }
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                TowerToHyperService::new(router.clone()).call(request)
+            }),
+        );
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -4,38 +4,90 @@
 //! present file before it changes anything, so that a damaged file, a newer one or somebody else's is refused
 //! untouched.
 //!
-//! The SQL is written so that it runs on PostgreSQL too: `$1` placeholders, `ON CONFLICT`, `RETURNING`, ids and JSON as
-//! TEXT, times as BIGINT milliseconds, no BOOLEAN. This version opens SQLite files only.
+//! The same SQL runs on SQLite and on PostgreSQL: `$1` placeholders, `ON CONFLICT`, `RETURNING`, ids and JSON as TEXT,
+//! times as BIGINT milliseconds, no BOOLEAN.
 //!
 //! | kind of access | how |
 //! | --- | --- |
 //! | read | [`Database::read`]: a pooled connection that cannot write |
-//! | write | [`Database::begin`]: a transaction on the one connection that writes; dropped without `commit`, it never was |
+//! | write | [`Database::begin`]: a transaction that is alone in its [`Realm`]; dropped without `commit`, it never was |
+//!
+//! A realm is what one writer at a time changes: a workspace, or what all of them share. What a transaction has read of
+//! its realm stays true until it ends, on both engines: SQLite has one writer for the whole file, PostgreSQL gives the
+//! realm's advisory lock to one transaction, whichever node it runs on.
 //!
 //! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
 
 pub mod hub;
+mod postgres;
 mod sqlite;
 pub mod state;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, Executor, Row};
+use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// A connection that queries run on; transactions and pooled connections lend it.
 pub type Connection = sqlx::AnyConnection;
 
-/// The one writing transaction. Dropped without [`Transaction::commit`], nothing of it remains.
+/// A pooled connection for reading.
+pub type Reading = sqlx::pool::PoolConnection<Any>;
+
+/// What one writer at a time changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Realm {
+    /// What all workspaces share, and a database that has none.
+    Common,
+    /// One workspace.
+    Workspace(Uuid),
+}
+
+/// Something that was committed, for those who wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// Something in this realm; known on the node that committed it.
+    Changed(Realm),
+    /// A job for this daemon; known on all nodes.
+    Job(Uuid),
+}
+
+/// The one writing transaction of a realm. Dropped without [`Transaction::commit`], nothing of it remains.
 #[derive(Debug)]
-pub struct Transaction(sqlx::Transaction<'static, Any>);
+pub struct Transaction {
+    inner: sqlx::Transaction<'static, Any>,
+    realm: Realm,
+    jobs: Vec<Uuid>,
+    engine: Engine,
+    rings: broadcast::Sender<Ring>,
+}
 
 impl Transaction {
+    /// Rings for a daemon once the transaction is committed: there is a job for it.
+    pub fn ring_for_job(&mut self, bridge: Uuid) {
+        self.jobs.push(bridge);
+    }
+
     /// Makes everything that was written in it last.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.0.commit().await?)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.engine == Engine::Postgres {
+            for bridge in &self.jobs {
+                postgres::notify(&mut self.inner, *bridge).await?;
+            }
+        }
+        self.inner.commit().await?;
+        // Nobody listens when there is nobody who waits.
+        for bridge in self.jobs {
+            let _ = self.rings.send(Ring::Job(bridge));
+        }
+        let _ = self.rings.send(Ring::Changed(self.realm));
+        Ok(())
     }
 }
 
@@ -43,13 +95,30 @@ impl Deref for Transaction {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.inner
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
+        &mut self.inner
+    }
+}
+
+/// What keeps a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Where a database is, as it may be shown: without a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(String);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -58,6 +127,9 @@ const READERS_MAX: u32 = 4;
 
 /// How long a statement waits for another process's lock, and a request for a connection.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// What was committed and not yet taken note of. Who falls behind by more looks at everything.
+const RINGS_MAX: usize = 4096;
 
 /// What a database holds, and how it came to be that.
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +152,14 @@ impl Schema {
 pub enum StoreError {
     /// The address is for an engine that this version does not have.
     #[error(
-        "this version keeps its databases in SQLite files; give `sqlite:///path/to/file.db`, not a `{scheme}` address"
+        "there is no database engine `{scheme}` here; give `sqlite:///path/to/file.db` or `postgres://user@host/database`"
     )]
     Engine {
         /// What stands before the colon.
         scheme: String,
     },
     /// The address is no address.
-    #[error("`{url}` is not a database address; give `sqlite:///path/to/file.db`")]
+    #[error("`{url}` is not a database address; give `sqlite:///path/to/file.db` or `postgres://user@host/database`")]
     Address {
         /// As it was given.
         url: String,
@@ -105,10 +177,10 @@ pub enum StoreError {
         detail: String,
     },
     /// The file is a database, but another program's or another one of ours.
-    #[error("the database {} is not a `{expected}` database of encoderd ({detail}); give another path", path.display())]
+    #[error("the database {place} is not a `{expected}` database of encoderd ({detail}); give another one")]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// Where.
+        place: Place,
         /// The schema that was to be opened.
         expected: &'static str,
         /// What was found.
@@ -116,14 +188,13 @@ pub enum StoreError {
     },
     /// A newer program has written the file.
     #[error(
-        "the database {} has version {found} and this program knows versions up to {known}; nothing in it was changed. \
-         Install the newer encoderd again, or restore the backup from before its installation",
-        path.display()
+        "the database {place} has version {found} and this program knows versions up to {known}; nothing in it was \
+         changed. Install the newer encoderd again, or restore the backup from before its installation"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version in the file.
+        /// Where.
+        place: Place,
+        /// The version in it.
         found: i64,
         /// The newest version that this program knows.
         known: i64,
@@ -149,6 +220,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The database server does not let this program in, or cannot be reached at the start.
+    #[error("cannot use the database {place}; check its address, user and password, and that the server runs")]
+    Server {
+        /// Where.
+        place: Place,
+        /// What the server or the system said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// A statement failed.
     #[error("the database refused a statement")]
     Statement(#[from] sqlx::Error),
@@ -165,10 +245,36 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a unique index refused the row: somebody else was first.
     pub fn is_conflict(&self) -> bool {
+        self.statement().and_then(sqlx::Error::as_database_error).is_some_and(|error| error.is_unique_violation())
+    }
+
+    /// Whether the database is out of reach or overloaded for the moment: the same may work in a moment.
+    pub fn is_passing(&self) -> bool {
+        let Some(error) = self.statement() else { return false };
+        // Classes 08 (connection), 53 (resources) and 57 (shutdown, not yet started) of PostgreSQL's error codes, appendix
+        // A of its manual, and a lock or serialisation that was waited for in vain (40, 55P03); of SQLite "busy" and
+        // "locked".
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let passing_code = code.is_some_and(|code| {
+            ["08", "53", "57", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["55P03", "5", "6", "261", "517"].contains(&&*code)
+        });
+        passing_code
+            || matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::BeginFailed
+            )
+    }
+
+    fn statement(&self) -> Option<&sqlx::Error> {
         match self {
-            Self::Statement(error) => {
-                error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
-            }
+            Self::Statement(error) => Some(error),
             Self::Engine { .. }
             | Self::Address { .. }
             | Self::Damaged { .. }
@@ -176,7 +282,8 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::Unwritable { .. }
             | Self::File { .. }
-            | Self::Value { .. } => false,
+            | Self::Server { .. }
+            | Self::Value { .. } => None,
         }
     }
 }
@@ -186,102 +293,146 @@ impl StoreError {
 pub struct Database {
     write: AnyPool,
     read: AnyPool,
-    path: PathBuf,
+    engine: Engine,
+    place: Place,
+    rings: broadcast::Sender<Ring>,
+    closed: CancellationToken,
 }
 
 impl Database {
     /// Opens the database at `url`, makes it when it is missing, and brings it to the schema's newest version.
     ///
-    /// Missing directories are made with mode 0700 and a missing file with mode 0600. Every commit is on the disk when
-    /// it returns (WAL, `synchronous=FULL`).
+    /// SQLite: missing directories are made with mode 0700 and a missing file with mode 0600. Every commit is on the disk
+    /// when it returns (WAL, `synchronous=FULL`). PostgreSQL: the database exists and is this program's alone.
     pub async fn open(url: &str, schema: Schema) -> Result<Self, StoreError> {
-        let path = sqlite::path_of(url)?;
-        let path = sqlite::prepare(&path, schema).await?;
         sqlx::any::install_default_drivers();
-        let options = AnyConnectOptions::from_str(&sqlite::url_of(&path))?;
-        let write = AnyPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(BUSY_WAIT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute(sqlite::WRITER_PRAGMAS).await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options.clone())
-            .await?;
-        migrate(&write, &path, schema).await?;
-        let read = AnyPoolOptions::new()
-            .max_connections(READERS_MAX)
-            .acquire_timeout(BUSY_WAIT)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute(sqlite::READER_PRAGMAS).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
-        Ok(Self { write, read, path })
+        let (rings, _) = broadcast::channel(RINGS_MAX);
+        let closed = CancellationToken::new();
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        let (write, read, engine, place) = if matches!(scheme, Some("postgres" | "postgresql")) {
+            let (pool, place) = postgres::connect(url).await?;
+            (pool.clone(), pool, Engine::Postgres, place)
+        } else {
+            let path = sqlite::prepare(&sqlite::path_of(url)?, schema).await?;
+            let options = AnyConnectOptions::from_str(&sqlite::url_of(&path))?;
+            let (write, read) = sqlite_pools(&options).await?;
+            (write, read, Engine::Sqlite, Place(path.display().to_string()))
+        };
+        let database = Self { write, read, engine, place, rings, closed };
+        database.migrate(schema).await?;
+        if database.engine == Engine::Postgres {
+            postgres::listen(url, &database.place, database.rings.clone(), database.closed.clone()).await?;
+        }
+        Ok(database)
     }
 
-    /// Where the database lies.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where the database is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    /// A connection for reading; it refuses to write.
-    pub async fn read(&self) -> Result<sqlx::pool::PoolConnection<Any>, StoreError> {
+    /// Whether other nodes may use the same database.
+    pub fn is_shared(&self) -> bool {
+        self.engine == Engine::Postgres
+    }
+
+    /// What is committed from now on. A receiver that lags behind has to look at everything.
+    pub fn rings(&self) -> broadcast::Receiver<Ring> {
+        self.rings.subscribe()
+    }
+
+    /// A connection for reading; on SQLite it refuses to write.
+    pub async fn read(&self) -> Result<Reading, StoreError> {
         Ok(self.read.acquire().await?)
     }
 
-    /// Begins the writing transaction; there is one at a time.
-    pub async fn begin(&self) -> Result<Transaction, StoreError> {
-        // IMMEDIATE: takes the write lock now, so that what the transaction reads first cannot be outdated when it
-        // writes.
-        Ok(Transaction(self.write.begin_with("BEGIN IMMEDIATE").await?))
+    /// Begins the writing transaction of a realm; there is one at a time.
+    pub async fn begin(&self, realm: Realm) -> Result<Transaction, StoreError> {
+        let inner = match self.engine {
+            // IMMEDIATE: takes the write lock now, so that what the transaction reads first cannot be outdated when it
+            // writes.
+            Engine::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await?,
+            Engine::Postgres => {
+                let mut inner = self.write.begin().await?;
+                postgres::lock(&mut inner, realm).await?;
+                inner
+            }
+        };
+        Ok(Transaction { inner, realm, jobs: Vec::new(), engine: self.engine, rings: self.rings.clone() })
     }
 
-    /// Closes all connections; the write-ahead log is folded into the file.
+    /// Closes all connections; SQLite's write-ahead log is folded into the file.
     pub async fn close(&self) {
+        self.closed.cancel();
         self.read.close().await;
         self.write.close().await;
     }
+
+    /// Brings the database to the schema's version, all steps in one transaction, which is the only one of its kind.
+    async fn migrate(&self, schema: Schema) -> Result<(), StoreError> {
+        let mut transaction = self.begin(Realm::Common).await?;
+        if self.engine == Engine::Postgres {
+            postgres::check(&mut transaction, schema, &self.place).await?;
+        }
+        transaction
+            .execute("CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+            .await?;
+        let found = sqlx::query("SELECT version FROM schema_version WHERE name = $1")
+            .bind(schema.name)
+            .fetch_optional(&mut *transaction)
+            .await?
+            .map(|row| row.try_get::<i64, _>(0))
+            .transpose()?
+            .unwrap_or(0);
+        if found > schema.version() {
+            return Err(StoreError::Newer { place: self.place.clone(), found, known: schema.version() });
+        }
+        let done = usize::try_from(found)
+            .map_err(|_| StoreError::Value { expected: "a schema version", value: found.to_string() })?;
+        for (index, statements) in schema.migrations.iter().enumerate().skip(done) {
+            tracing::info!(database = schema.name, version = index + 1, "migrating");
+            sqlx::raw_sql(*statements).execute(&mut *transaction).await?;
+        }
+        sqlx::query(
+            "INSERT INTO schema_version (name, version) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+        )
+        .bind(schema.name)
+        .bind(schema.version())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
+    }
 }
 
-/// Brings the database to the schema's version, all steps in one transaction.
-async fn migrate(write: &AnyPool, path: &Path, schema: Schema) -> Result<(), StoreError> {
-    let mut transaction = write.begin_with("BEGIN IMMEDIATE").await?;
-    transaction
-        .execute("CREATE TABLE IF NOT EXISTS schema_version (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+/// SQLite's one writer and its readers.
+async fn sqlite_pools(options: &AnyConnectOptions) -> Result<(AnyPool, AnyPool), StoreError> {
+    let write = AnyPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(BUSY_WAIT)
+        .test_before_acquire(false) // there is no connection that could be lost
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(sqlite::WRITER_PRAGMAS).await?;
+                Ok(())
+            })
+        })
+        .connect_with(options.clone())
         .await?;
-    let found = sqlx::query("SELECT version FROM schema_version WHERE name = $1")
-        .bind(schema.name)
-        .fetch_optional(&mut *transaction)
-        .await?
-        .map(|row| row.try_get::<i64, _>(0))
-        .transpose()?
-        .unwrap_or(0);
-    if found > schema.version() {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: schema.version() });
-    }
-    let done = usize::try_from(found)
-        .map_err(|_| StoreError::Value { expected: "a schema version", value: found.to_string() })?;
-    for (index, statements) in schema.migrations.iter().enumerate().skip(done) {
-        tracing::info!(database = schema.name, version = index + 1, "migrating");
-        sqlx::raw_sql(*statements).execute(&mut *transaction).await?;
-    }
-    sqlx::query(
-        "INSERT INTO schema_version (name, version) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET version = excluded.version",
-    )
-    .bind(schema.name)
-    .bind(schema.version())
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(())
+    let read = AnyPoolOptions::new()
+        .max_connections(READERS_MAX)
+        .acquire_timeout(BUSY_WAIT)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(sqlite::READER_PRAGMAS).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.clone());
+    Ok((write, read))
 }
 
 #[cfg(test)]
@@ -289,6 +440,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     const ONE: Schema = Schema { name: "test", migrations: &["CREATE TABLE a (id TEXT PRIMARY KEY)"] };
     const TWO: Schema = Schema {
@@ -334,7 +486,7 @@ mod tests {
             sqlx::query("INSERT INTO a VALUES ('x')").execute(&mut *connection).await.is_err(),
             "readers only read"
         );
-        let mut transaction = database.begin().await.unwrap();
+        let mut transaction = database.begin(Realm::Common).await.unwrap();
         let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *transaction).await.unwrap();
         assert_eq!(synchronous, 2, "FULL");
     }
@@ -391,7 +543,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, copy) = (directory.path().join("a.db"), directory.path().join("copy.db"));
         let database = Database::open(&url(&path), TWO).await.unwrap();
-        let mut transaction = database.begin().await.unwrap();
+        let mut transaction = database.begin(Realm::Common).await.unwrap();
         sqlx::query("INSERT INTO a VALUES ('kept')").execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
         // What a power cut leaves: the file with its log, never folded in.
@@ -416,8 +568,8 @@ mod tests {
 
     #[tokio::test]
     async fn other_engines_and_unusable_places_are_refused_with_a_sentence() {
-        let error = Database::open("postgres://hub@db/hub", ONE).await.unwrap_err();
-        assert!(error.to_string().contains("SQLite"), "{error}");
+        let error = Database::open("mysql://hub@db/hub", ONE).await.unwrap_err();
+        assert!(error.to_string().contains("sqlite:") && error.to_string().contains("postgres:"), "{error}");
         assert!(matches!(Database::open("hub.db", ONE).await.unwrap_err(), StoreError::Address { .. }));
         // A place where not even root may make files.
         let error = Database::open("sqlite:///sys/encoderd/hub.db", ONE).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! SQLite files: where they lie, who may read them, and a look at them before anything is changed.
 
-use super::{Schema, StoreError};
+use super::{Place, Schema, StoreError};
 use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _, Row, SqliteConnection};
@@ -112,7 +112,7 @@ async fn check(path: &Path, schema: Schema) -> Result<(), StoreError> {
 async fn inspect(connection: &mut SqliteConnection, path: &Path, schema: Schema) -> Result<(), StoreError> {
     let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };
     let foreign =
-        |detail: &str| StoreError::Foreign { path: path.to_owned(), expected: schema.name, detail: detail.to_owned() };
+        |detail: &str| StoreError::Foreign { place: place(path), expected: schema.name, detail: detail.to_owned() };
     let problem: String = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(&mut *connection)
         .await
@@ -135,10 +135,14 @@ async fn inspect(connection: &mut SqliteConnection, path: &Path, schema: Schema)
             return Err(foreign(&format!("it is a `{name}` database")));
         }
         if found > schema.version() {
-            return Err(StoreError::Newer { path: path.to_owned(), found, known: schema.version() });
+            return Err(StoreError::Newer { place: place(path), found, known: schema.version() });
         }
     }
     Ok(())
+}
+
+fn place(path: &Path) -> Place {
+    Place(path.display().to_string())
 }
 
 fn has_header(file: &mut File) -> io::Result<bool> {
@@ -181,7 +185,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 /// An address as it may be shown.
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
             format!("{}://…{}", url.get(..scheme).unwrap_or_default(), url.get(at..).unwrap_or_default())

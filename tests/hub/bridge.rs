@@ -38,9 +38,15 @@ async fn a_link_that_the_hub_does_not_know_is_taken_over() {
     let id = Uuid::new_v4();
     assert_eq!(desk.sync(&[report("usb-1", Some(id))]).await.links[0].acs_encoder_id, id);
     assert_eq!(world.scan(id).await["status"], "pending");
-    // The encoder moves to another PC.
+    // Another desk names it too: it stays where it is.
     let other = Desk::new(&world);
-    other.sync(&[report("usb-9", Some(id))]).await;
+    let links = other.sync(&[report("usb-9", Some(id))]).await.links;
+    assert!(links.is_empty(), "{links:?}");
+    // The encoder is carried to the other PC.
+    desk.sync(&[]).await;
+    assert_eq!(world.settled(&world.scan(id).await["action_attempt_id"]).await["error"]["type"], "encoder_not_online");
+    assert_eq!(other.sync(&[report("usb-9", Some(id))]).await.links[0].acs_encoder_id, id);
+    assert_eq!(world.scan(id).await["status"], "pending");
     assert!(desk.next(0, &[]).await.is_none());
     assert!(other.next(0, &[]).await.is_some());
 }

@@ -1,6 +1,6 @@
 //! Starting and stopping.
 
-use crate::support::{World, settings};
+use crate::support::{World, settings, sqlite};
 use encoderd::clock;
 use encoderd::hub::{self, EntranceSettings, HubError, Patience, PropertySettings, Settings};
 use serde_json::json;
@@ -13,7 +13,7 @@ async fn of_two_hubs_on_one_port_the_second_changes_nothing() {
     let world = World::new().await;
     let directory = tempfile::tempdir().unwrap();
     let listen = world.base.strip_prefix("http://").unwrap().parse().unwrap();
-    let second = Settings { listen, ..settings(directory.path()) };
+    let second = Settings { listen, ..settings(sqlite(directory.path())) };
     let error = hub::serve(second, CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, HubError::PortInUse { .. }), "{error:?}");
     assert!(error.to_string().contains(&listen.to_string()) && error.to_string().contains("[hub]"), "{error}");
@@ -23,20 +23,20 @@ async fn of_two_hubs_on_one_port_the_second_changes_nothing() {
 #[tokio::test]
 async fn an_address_of_another_machine_is_refused_with_a_sentence() {
     let directory = tempfile::tempdir().unwrap();
-    let elsewhere = Settings { listen: "192.0.2.1:80".parse().unwrap(), ..settings(directory.path()) };
+    let elsewhere = Settings { listen: "192.0.2.1:80".parse().unwrap(), ..settings(sqlite(directory.path())) };
     let error = hub::serve(elsewhere, CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error, HubError::Listen { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_damaged_database_is_refused_and_not_a_byte_of_it_changed() {
-    let mut world = World::new().await;
+    let mut world = World::on_a_file().await;
     world.stop().await;
     let path = world.directory.path().join("hub.db");
     let whole = fs::read(&path).unwrap();
     for damaged in [whole[..whole.len() / 3].to_vec(), b"not a database, but a letter".to_vec()] {
         fs::write(&path, &damaged).unwrap();
-        let error = hub::serve(settings(world.directory.path()), CancellationToken::new()).await.unwrap_err();
+        let error = hub::serve(settings(world.database.clone()), CancellationToken::new()).await.unwrap_err();
         let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
         assert!(text.contains("hub.db") && text.contains("damaged"), "{text}");
         assert_eq!(fs::read(&path).unwrap(), damaged);
@@ -46,11 +46,11 @@ async fn a_damaged_database_is_refused_and_not_a_byte_of_it_changed() {
 
 #[tokio::test]
 async fn an_empty_database_file_is_refused_and_stays_empty() {
-    let mut world = World::new().await;
+    let mut world = World::on_a_file().await;
     world.stop().await;
     let path = world.directory.path().join("hub.db");
     fs::write(&path, b"").unwrap();
-    let error = hub::serve(settings(world.directory.path()), CancellationToken::new()).await.unwrap_err();
+    let error = hub::serve(settings(world.database.clone()), CancellationToken::new()).await.unwrap_err();
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     assert!(text.contains("hub.db") && text.contains("it is empty") && text.contains("move it away"), "{text}");
     assert_eq!(fs::read(&path).unwrap(), b"");
@@ -71,7 +71,7 @@ async fn a_restarted_hub_has_the_same_property_under_new_names() {
         ],
     };
     let stop = CancellationToken::new();
-    let again = Settings { property: Some(renamed), ..settings(world.directory.path()) };
+    let again = Settings { property: Some(renamed), ..settings(world.database.clone()) };
     let hub = hub::serve(again, stop.clone()).await.unwrap();
     world.base = format!("http://{}", hub.address);
     assert_eq!(world.system().await, system);

@@ -10,7 +10,11 @@ use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningH
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +30,37 @@ pub const OTHER_CARD: &str = "04FFEEDD";
 /// Long enough for everything that should happen, short enough for a test that fails.
 pub const SOON: Duration = Duration::from_secs(20);
 
-pub fn settings(directory: &Path) -> Settings {
+/// A database of the test's own: a file in its directory, or a schema of the PostgreSQL server that the set-up started.
+///
+/// `ENCODERD_TEST_ENGINE` says which; `scripts/with-postgres` sets `ENCODERD_TEST_POSTGRES`.
+pub async fn database(directory: &Path) -> String {
+    match std::env::var("ENCODERD_TEST_ENGINE").as_deref() {
+        Ok("postgres") => postgres().await,
+        Ok("sqlite") | Err(_) => sqlite(directory),
+        Ok(other) => panic!("ENCODERD_TEST_ENGINE is `{other}`, not sqlite or postgres"),
+    }
+}
+
+/// A file in a directory.
+pub fn sqlite(directory: &Path) -> String {
+    format!("sqlite://{}", directory.join("hub.db").display())
+}
+
+/// An empty schema on the PostgreSQL server.
+pub async fn postgres() -> String {
+    let server = std::env::var("ENCODERD_TEST_POSTGRES")
+        .expect("this test needs a PostgreSQL server: run `scripts/with-postgres cargo test …`");
+    let schema = format!("test_{}", Uuid::new_v4().simple());
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
+    connection.close().await.unwrap();
+    format!("{server}?options[search_path]={schema}")
+}
+
+pub fn settings(database: String) -> Settings {
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
-        database: format!("sqlite://{}", directory.join("hub.db").display()),
+        database,
         card_wait: Duration::from_secs(8),
         api_key: API_KEY.into(),
         bridge_token: BRIDGE_TOKEN.into(),
@@ -38,6 +69,9 @@ pub fn settings(directory: &Path) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
+        allow_simulate: false,
+        webhook_allow_private: true,
+        requests_per_second: 0,
     }
 }
 
@@ -45,6 +79,7 @@ pub fn settings(directory: &Path) -> Settings {
 pub struct World {
     pub base: String,
     pub directory: TempDir,
+    pub database: String,
     client: reqwest::Client,
     stop: CancellationToken,
     hub: Option<RunningHub>,
@@ -64,22 +99,36 @@ impl World {
 
     pub async fn with(card_wait: Duration, patience: Patience) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::in_directory(directory, card_wait, patience).await
+        let database = database(directory.path()).await;
+        Self::in_directory(directory, database, card_wait, patience).await
     }
 
-    async fn in_directory(directory: TempDir, card_wait: Duration, patience: Patience) -> Self {
-        let settings = Settings { card_wait, ..settings(directory.path()) };
+    /// A hub on a file, whatever the suite runs on.
+    pub async fn on_a_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = sqlite(directory.path());
+        Self::in_directory(directory, database, Duration::from_secs(8), Patience::default()).await
+    }
+
+    /// Another node on the same database.
+    pub async fn another_node(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::in_directory(directory, self.database.clone(), Duration::from_secs(8), Patience::default()).await
+    }
+
+    async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
+        let settings = Settings { card_wait, ..settings(database.clone()) };
         let stop = CancellationToken::new();
         let hub = hub::serve_with(settings, patience, stop.clone()).await.unwrap();
         let base = format!("http://{}", hub.address);
-        Self { base, directory, client: reqwest::Client::new(), stop, hub: Some(hub) }
+        Self { base, directory, database, client: reqwest::Client::new(), stop, hub: Some(hub) }
     }
 
     /// Stops the hub and starts another one on the same database.
     pub async fn restart(mut self, patience: Patience) -> Self {
         self.stop().await;
-        let Self { directory, .. } = self;
-        Self::in_directory(directory, Duration::from_secs(8), patience).await
+        let Self { directory, database, .. } = self;
+        Self::in_directory(directory, database, Duration::from_secs(8), patience).await
     }
 
     pub async fn stop(&mut self) {
@@ -98,14 +147,16 @@ impl World {
         key: Option<&str>,
     ) -> Answer {
         let question = if query.is_empty() { String::new() } else { format!("?{query}") };
-        let mut request = self.client.request(method, format!("{}{path}{question}", self.base));
+        let mut request = self.client.request(method.clone(), format!("{}{path}{question}", self.base));
         if let Some(key) = key {
             request = request.bearer_auth(key);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        record(&method, path, answer.status, &answer.body);
+        answer
     }
 
     /// POST with a body, as the older SDKs read too.
@@ -194,6 +245,20 @@ impl World {
     pub async fn events(&self, query: &str) -> Vec<String> {
         let events = self.get("/events/list", query).await.good("events");
         events.as_array().unwrap().iter().map(|event| event["event_type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds
+/// them all against Seam's models.
+pub fn record(method: &Method, path: &str, status: StatusCode, body: &Value) {
+    static FILE: LazyLock<Option<File>> = LazyLock::new(|| {
+        let path = std::env::var_os("ENCODERD_TEST_RECORD")?;
+        Some(File::options().create(true).append(true).open(path).expect("the record can be written"))
+    });
+    if let Some(mut file) = FILE.as_ref() {
+        let line = json!({ "method": method.as_str(), "path": path, "status": status.as_u16(), "body": body });
+        // In one piece, since tests run beside one another.
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 }
 

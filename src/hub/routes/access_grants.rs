@@ -7,25 +7,20 @@ use crate::api::access_grants::{AccessGrant, Create, Get, List, Update};
 use crate::api::acs_users::AcsUser;
 use crate::api::envelope::{Done, Many, One};
 use crate::api::events::{GrantEvent, GrantTimesEvent, Happening, MethodEvent};
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId};
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::user_identities::{Person, UserIdentity};
-use crate::hub::Hub;
+use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
 use crate::store::hub::access_grants::NewAccessGrant;
 use crate::store::hub::access_methods::NewAccessMethod;
 use crate::store::hub::acs_credentials::NewCredential;
+use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::{access_grants, access_methods, acs_credentials, events};
-use axum::Json;
-use axum::extract::State;
 use serde_json::json;
 
-pub(super) async fn create(
-    State(hub): State<Hub>,
-    Input(create): Input<Create>,
-) -> Result<Json<One<AccessGrant>>, ApiError> {
+pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant>, ApiError> {
     if create.requested_access_methods.is_empty() {
         return Err(Invalid::parameter("requested_access_methods", "Must contain at least 1 element(s)").into());
     }
@@ -48,20 +43,21 @@ pub(super) async fn create(
     let times = card_times(create.starts_at.unwrap_or(now), create.ends_at)?;
     let mut entrances = create.acs_entrance_ids.into_values();
     entrances.extend(create.location.unwrap_or_default().acs_entrance_ids.into_values());
-    let mut transaction = hub.store().begin().await?;
+    let workspace = call.system().workspace_id;
+    let mut transaction = call.begin().await?;
     let identity = match (create.user_identity_id, create.user_identity) {
-        (Some(id), None) => user_identities::existing(&mut transaction, id).await?,
-        (None, Some(person)) => found_or_made(&hub, &mut transaction, &person).await?,
+        (Some(id), None) => user_identities::existing(&mut transaction, workspace, id).await?,
+        (None, Some(person)) => found_or_made(call.system(), &mut transaction, &person).await?,
         (None, None) => return Err(Invalid::parameter("user_identity_id", "Required, or user_identity").into()),
         (Some(_), Some(_)) => {
             return Err(Invalid::whole("Give either user_identity_id or user_identity, not both").into());
         }
     };
-    all_known(&mut transaction, hub.system().acs_system_id, &entrances).await?;
-    let user = acs_users::of_identity(&hub, &mut transaction, &identity).await?;
+    all_known(&mut transaction, call.system().acs_system_id, &entrances).await?;
+    let user = acs_users::of_identity(call.system(), &mut transaction, &identity).await?;
     let grant = NewAccessGrant {
         access_grant_id: AccessGrantId::random(),
-        workspace_id: hub.system().workspace_id,
+        workspace_id: call.system().workspace_id,
         user_identity_id: identity.user_identity_id,
         access_grant_key: create.access_grant_key.map(|key| key.0),
         reservation_key: create.reservation_key.map(|key| key.0),
@@ -80,26 +76,31 @@ pub(super) async fn create(
     let happening = Happening::AccessGrantCreated(GrantEvent { access_grant_id: grant.access_grant_id });
     events::record(&mut transaction, grant.workspace_id, happening, Some(grant.user_identity_id), now).await?;
     for _ in &create.requested_access_methods {
-        add_card(&hub, &mut transaction, &grant, &user, now).await?;
+        add_card(call.system(), &mut transaction, &grant, &user, now).await?;
     }
-    let made = existing(&mut transaction, grant.access_grant_id).await?;
+    let made = existing(&mut transaction, workspace, grant.access_grant_id).await?;
     transaction.commit().await?;
-    Ok(Json(One(made)))
+    Ok(One(made))
 }
 
 /// The person with the same key, or a new one.
-async fn found_or_made(hub: &Hub, connection: &mut Connection, person: &Person) -> Result<UserIdentity, ApiError> {
+async fn found_or_made(
+    system: SystemIds,
+    connection: &mut Connection,
+    person: &Person,
+) -> Result<UserIdentity, ApiError> {
     if let Some(key) = &person.user_identity_key
-        && let Some(known) = crate::store::hub::user_identities::by_key(&mut *connection, &key.0).await?
+        && let Some(known) =
+            crate::store::hub::user_identities::by_key(&mut *connection, system.workspace_id, &key.0).await?
     {
         return Ok(known);
     }
-    user_identities::make(hub, connection, person).await
+    user_identities::make(system, connection, person).await
 }
 
 /// Adds an access method with the credential behind it.
 async fn add_card(
-    hub: &Hub,
+    system: SystemIds,
     connection: &mut Connection,
     grant: &NewAccessGrant,
     user: &AcsUser,
@@ -107,7 +108,7 @@ async fn add_card(
 ) -> Result<(), ApiError> {
     let credential = NewCredential {
         acs_credential_id: AcsCredentialId::random(),
-        acs_system_id: hub.system().acs_system_id,
+        acs_system_id: system.acs_system_id,
         acs_user_id: Some(user.acs_user_id),
         user_identity_id: identity_of(Some(user)),
         display_name: card_of(Some(user)),
@@ -134,42 +135,46 @@ async fn add_card(
     Ok(())
 }
 
-async fn existing(connection: &mut Connection, id: AccessGrantId) -> Result<AccessGrant, ApiError> {
-    access_grants::get(connection, id).await?.ok_or_else(|| ApiError::no::<AccessGrant>(id))
+async fn existing(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AccessGrantId,
+) -> Result<AccessGrant, ApiError> {
+    access_grants::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<AccessGrant>(id))
 }
 
 /// The grant with this id or with this key.
 async fn named(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     id: Option<AccessGrantId>,
     key: Option<&str>,
 ) -> Result<AccessGrant, ApiError> {
     match (id, key) {
-        (Some(id), _) => existing(connection, id).await,
-        (None, Some(key)) => access_grants::by_key(connection, key)
+        (Some(id), _) => existing(connection, workspace, id).await,
+        (None, Some(key)) => access_grants::by_key(connection, workspace, key)
             .await?
             .ok_or_else(|| ApiError::no_such::<AccessGrant>(json!({ "access_grant_key": key }))),
         (None, None) => Err(Invalid::parameter("access_grant_id", "Required").into()),
     }
 }
 
-pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<AccessGrant>>, ApiError> {
-    let mut connection = hub.store().read().await?;
-    Ok(Json(One(named(&mut connection, get.access_grant_id, get.access_grant_key.as_deref()).await?)))
+pub(super) async fn get(call: Call, get: Get) -> Result<One<AccessGrant>, ApiError> {
+    let mut connection = call.read().await?;
+    Ok(One(named(&mut connection, call.system().workspace_id, get.access_grant_id, get.access_grant_key.as_deref())
+        .await?))
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    pages: Pages,
-    Input(list): Input<List>,
-) -> Result<Json<Many<AccessGrant>>, ApiError> {
-    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
-    Ok(pages.answer(access_grants::list(&mut *hub.store().read().await?, &list, page).await?))
+pub(super) async fn list(call: Call, list: List) -> Result<Many<AccessGrant>, ApiError> {
+    let page = call.page(&list.limit, list.page_cursor.as_deref())?;
+    Ok(call.answer(access_grants::list(&mut *call.read().await?, call.system().workspace_id, &list, page).await?))
 }
 
-pub(super) async fn update(State(hub): State<Hub>, Input(update): Input<Update>) -> Result<Json<Done>, ApiError> {
-    let mut transaction = hub.store().begin().await?;
-    let grant = named(&mut transaction, update.access_grant_id, update.access_grant_key.as_deref()).await?;
+pub(super) async fn update(call: Call, update: Update) -> Result<Done, ApiError> {
+    let mut transaction = call.begin().await?;
+    let grant =
+        named(&mut transaction, call.system().workspace_id, update.access_grant_id, update.access_grant_key.as_deref())
+            .await?;
     let times = card_times(update.starts_at.unwrap_or(grant.starts_at), update.ends_at.apply(grant.ends_at))?;
     let name = update.name.apply(grant.name);
     access_grants::update(&mut transaction, grant.access_grant_id, times, name.as_deref()).await?;
@@ -187,5 +192,5 @@ pub(super) async fn update(State(hub): State<Hub>, Input(update): Input<Update>)
         events::record(&mut transaction, grant.workspace_id, happening, person, now()).await?;
     }
     transaction.commit().await?;
-    Ok(Json(Done::default()))
+    Ok(Done::default())
 }

@@ -4,33 +4,23 @@ use crate::api::ObjectError;
 use crate::api::acs_encoders::{ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential};
 use crate::api::action_attempts::ActionAttempt;
 use crate::api::envelope::{Many, One};
-use crate::hub::Hub;
 use crate::hub::attempts::{self, Target};
+use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages};
 use crate::store::hub::acs_encoders::{self, Encoder};
-use axum::Json;
-use axum::extract::State;
 
-pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<AcsEncoder>>, ApiError> {
-    let encoder = acs_encoders::get(&mut *hub.store().read().await?, get.acs_encoder_id).await?;
-    encoder.map(|encoder| Json(One(object(encoder)))).ok_or_else(|| ApiError::no::<AcsEncoder>(get.acs_encoder_id))
+pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsEncoder>, ApiError> {
+    let encoder = acs_encoders::get(&mut *call.read().await?, call.system().workspace_id, get.acs_encoder_id).await?;
+    encoder.map(|encoder| One(object(encoder))).ok_or_else(|| ApiError::no::<AcsEncoder>(get.acs_encoder_id))
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    pages: Pages,
-    Input(list): Input<List>,
-) -> Result<Json<Many<AcsEncoder>>, ApiError> {
-    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
-    let page = acs_encoders::list(&mut *hub.store().read().await?, &list, page).await?;
-    Ok(pages.answer(page.map(object)))
+pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsEncoder>, ApiError> {
+    let page = call.page(&list.limit, list.page_cursor.as_deref())?;
+    let page = acs_encoders::list(&mut *call.read().await?, call.system().workspace_id, &list, page).await?;
+    Ok(call.answer(page.map(object)))
 }
 
-pub(super) async fn encode_credential(
-    State(hub): State<Hub>,
-    Input(encode): Input<EncodeCredential>,
-) -> Result<Json<One<ActionAttempt>>, ApiError> {
+pub(super) async fn encode_credential(call: Call, encode: EncodeCredential) -> Result<One<ActionAttempt>, ApiError> {
     let target = match (encode.acs_credential_id, encode.access_method_id) {
         (Some(credential), None) => Target::Credential(credential),
         (None, Some(method)) => Target::AccessMethod(method),
@@ -39,14 +29,11 @@ pub(super) async fn encode_credential(
             return Err(Invalid::whole("Give either acs_credential_id or access_method_id, not both").into());
         }
     };
-    Ok(Json(One(attempts::encode(&hub, encode.acs_encoder_id, target).await?)))
+    Ok(One(attempts::encode(&call, encode.acs_encoder_id, target).await?))
 }
 
-pub(super) async fn scan_credential(
-    State(hub): State<Hub>,
-    Input(scan): Input<ScanCredential>,
-) -> Result<Json<One<ActionAttempt>>, ApiError> {
-    Ok(Json(One(attempts::scan(&hub, scan.acs_encoder_id).await?)))
+pub(super) async fn scan_credential(call: Call, scan: ScanCredential) -> Result<One<ActionAttempt>, ApiError> {
+    Ok(One(attempts::scan(&call, scan.acs_encoder_id).await?))
 }
 
 fn object(encoder: Encoder) -> AcsEncoder {

@@ -5,23 +5,18 @@ use crate::api::acs_systems::AcsSystem;
 use crate::api::acs_users::{AccessSchedule, AcsUser, Create, Get, List};
 use crate::api::envelope::{Many, One};
 use crate::api::events::{Happening, UserEvent};
-use crate::api::id::{AcsSystemId, AcsUserId};
+use crate::api::id::{AcsSystemId, AcsUserId, WorkspaceId};
 use crate::api::user_identities::UserIdentity;
-use crate::hub::Hub;
+use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
+use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::acs_users::{self, NewUser};
 use crate::store::hub::events;
-use axum::Json;
-use axum::extract::State;
 use serde_json::json;
 
-pub(super) async fn create(
-    State(hub): State<Hub>,
-    Input(create): Input<Create>,
-) -> Result<Json<One<AcsUser>>, ApiError> {
-    served(&hub, create.acs_system_id)?;
+pub(super) async fn create(call: Call, create: Create) -> Result<One<AcsUser>, ApiError> {
+    served(call.system(), create.acs_system_id)?;
     let now = now();
     let access_schedule = create
         .access_schedule
@@ -35,9 +30,9 @@ pub(super) async fn create(
             }
         })
         .transpose()?;
-    let mut transaction = hub.store().begin().await?;
+    let mut transaction = call.begin().await?;
     if let Some(identity) = create.user_identity_id {
-        user_identities::existing(&mut transaction, identity).await?;
+        user_identities::existing(&mut transaction, call.system().workspace_id, identity).await?;
     }
     let user = NewUser {
         acs_user_id: AcsUserId::random(),
@@ -48,17 +43,17 @@ pub(super) async fn create(
         phone_number: create.phone_number.map(|number| number.0),
         access_schedule,
     };
-    let user = make(&hub, &mut transaction, &user).await?;
+    let user = make(call.system(), &mut transaction, &user).await?;
     transaction.commit().await?;
-    Ok(Json(One(user)))
+    Ok(One(user))
 }
 
-/// Refuses systems that this hub does not serve.
-pub(super) fn served(hub: &Hub, system: AcsSystemId) -> Result<(), ApiError> {
-    if system == hub.system().acs_system_id { Ok(()) } else { Err(ApiError::no::<AcsSystem>(system)) }
+/// Refuses systems that the workspace does not have.
+pub(super) fn served(system: SystemIds, id: AcsSystemId) -> Result<(), ApiError> {
+    if id == system.acs_system_id { Ok(()) } else { Err(ApiError::no::<AcsSystem>(id)) }
 }
 
-async fn make(hub: &Hub, connection: &mut Connection, user: &NewUser) -> Result<AcsUser, ApiError> {
+async fn make(system: SystemIds, connection: &mut Connection, user: &NewUser) -> Result<AcsUser, ApiError> {
     let now = now();
     acs_users::create(&mut *connection, user, now).await.map_err(|error| {
         if error.is_conflict() {
@@ -67,56 +62,59 @@ async fn make(hub: &Hub, connection: &mut Connection, user: &NewUser) -> Result<
             ApiError::from(error)
         }
     })?;
-    let event = UserEvent { system: hub.system().event(), acs_user_id: user.acs_user_id };
+    let event = UserEvent { system: system.event(), acs_user_id: user.acs_user_id };
     let happening = Happening::AcsUserCreated(event);
-    events::record(&mut *connection, hub.system().workspace_id, happening, user.user_identity_id, now).await?;
-    existing(connection, user.acs_user_id).await
+    events::record(&mut *connection, system.workspace_id, happening, user.user_identity_id, now).await?;
+    existing(connection, system.workspace_id, user.acs_user_id).await
 }
 
 /// A person in the served system; made known to it when it is not.
 pub(super) async fn of_identity(
-    hub: &Hub,
+    system: SystemIds,
     connection: &mut Connection,
     identity: &UserIdentity,
 ) -> Result<AcsUser, ApiError> {
-    let system = hub.system().acs_system_id;
-    if let Some(user) = acs_users::of_identity(&mut *connection, Some(system), identity.user_identity_id).await? {
+    let in_system = Some(system.acs_system_id);
+    if let Some(user) =
+        acs_users::of_identity(&mut *connection, system.workspace_id, in_system, identity.user_identity_id).await?
+    {
         return Ok(user);
     }
     let user = NewUser {
         acs_user_id: AcsUserId::random(),
-        acs_system_id: system,
+        acs_system_id: system.acs_system_id,
         user_identity_id: Some(identity.user_identity_id),
         full_name: Some(identity.display_name.clone()),
         email_address: identity.email_address.clone(),
         phone_number: identity.phone_number.clone(),
         access_schedule: None,
     };
-    make(hub, connection, &user).await
+    make(system, connection, &user).await
 }
 
 /// The user with this id.
-pub(super) async fn existing(connection: &mut Connection, id: AcsUserId) -> Result<AcsUser, ApiError> {
-    acs_users::get(connection, id).await?.ok_or_else(|| ApiError::no::<AcsUser>(id))
+pub(super) async fn existing(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsUserId,
+) -> Result<AcsUser, ApiError> {
+    acs_users::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<AcsUser>(id))
 }
 
-pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<AcsUser>>, ApiError> {
-    let mut connection = hub.store().read().await?;
+pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsUser>, ApiError> {
+    let mut connection = call.read().await?;
+    let workspace = call.system().workspace_id;
     let user = match (get.acs_user_id, get.user_identity_id) {
-        (Some(id), _) => existing(&mut connection, id).await?,
-        (None, Some(identity)) => acs_users::of_identity(&mut connection, get.acs_system_id, identity)
+        (Some(id), _) => existing(&mut connection, workspace, id).await?,
+        (None, Some(identity)) => acs_users::of_identity(&mut connection, workspace, get.acs_system_id, identity)
             .await?
             .ok_or_else(|| ApiError::no_such::<AcsUser>(json!({ "user_identity_id": identity.to_string() })))?,
         (None, None) => return Err(Invalid::parameter("acs_user_id", "Required").into()),
     };
-    Ok(Json(One(user)))
+    Ok(One(user))
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    pages: Pages,
-    Input(list): Input<List>,
-) -> Result<Json<Many<AcsUser>>, ApiError> {
-    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
-    Ok(pages.answer(acs_users::list(&mut *hub.store().read().await?, &list, page).await?))
+pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsUser>, ApiError> {
+    let page = call.page(&list.limit, list.page_cursor.as_deref())?;
+    Ok(call.answer(acs_users::list(&mut *call.read().await?, call.system().workspace_id, &list, page).await?))
 }

@@ -2,46 +2,43 @@
 
 use super::now;
 use crate::api::bridge::{
-    EncoderLink, EncoderReport, EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse, ProgressRequest,
-    ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest, SyncResponse,
+    EncoderLink, EncoderReport, EncoderState, EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse,
+    Presence, ProgressRequest, ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest, SyncResponse,
 };
 use crate::api::envelope::Done;
 use crate::api::events::{EncoderEvent, Happening};
 use crate::api::id::{AcsEncoderId, ActionAttemptId, BridgeId};
 use crate::api::time::Time;
 use crate::clock::Deadline;
+use crate::hub::call::DeskCall;
 use crate::hub::error::ApiError;
-use crate::hub::request::Input;
-use crate::hub::{Hub, attempts};
-use crate::store::hub::acs_encoders::{self, Encoder, Link};
+use crate::hub::{attempts, nodes};
+use crate::store::hub::acs_encoders::{self, Encoder, Link, Reported};
+use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::events;
 use crate::store::{Connection, StoreError};
-use axum::Json;
-use axum::extract::State;
 use std::pin::pin;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Takes over a daemon's encoders, makes those that it asks for, and tells it the links.
-pub(super) async fn sync(
-    State(hub): State<Hub>,
-    Input(request): Input<SyncRequest>,
-) -> Result<Json<SyncResponse>, ApiError> {
-    let bridge = BridgeId(request.bridge_id);
-    hub.live().heard(bridge);
-    let now = now();
-    let mut transaction = hub.store().begin().await?;
-    let known = acs_encoders::of_bridge(&mut transaction, bridge).await?;
+pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncResponse, ApiError> {
+    let bridge = speaks(&call, request.bridge_id).await?;
+    let (hub, system, now) = (call.hub(), call.system(), now());
+    let mut transaction = call.begin().await?;
+    let known = acs_encoders::of_bridge(&mut transaction, system.workspace_id, bridge).await?;
     let mut linked = Vec::with_capacity(request.encoders.len());
     for report in request.encoders {
         let earlier = known.iter().find(|encoder| encoder.device_id.as_deref() == Some(&*report.device_id));
         let named = report.acs_encoder_id.map(AcsEncoderId);
         let is_known = match named {
-            Some(id) => acs_encoders::get(&mut transaction, id).await?.is_some(),
-            None => false,
+            Some(id) => may_have(&call, &mut transaction, bridge, id).await?,
+            None => Known::Nobody,
         };
         let id = match (named, earlier) {
-            (Some(id), _) if is_known || report.create => Some(id),
-            // An id that nobody knows is a slip of the hand: the device keeps what it had.
+            (Some(id), _) if is_known == Known::Free || (is_known == Known::Nobody && report.create) => Some(id),
+            // An id that nobody knows is a slip of the hand, and one that another desk works with is that desk's: the
+            // device keeps what it had.
             (Some(_), earlier) => earlier.map(|encoder| encoder.acs_encoder_id),
             // The answer to an earlier sync was lost: the same device gets the same encoder.
             (None, Some(encoder)) if report.create => Some(encoder.acs_encoder_id),
@@ -54,10 +51,11 @@ pub(super) async fn sync(
             dissolve(&mut transaction, encoder, now).await?;
         }
         if let Some(id) = id {
-            link(&hub, &mut transaction, bridge, id, &report, now).await?;
+            link(system, &mut transaction, bridge, id, &report, now).await?;
             linked.push((id, report));
         }
     }
+    take_over(&mut transaction, bridge, &linked, now).await?;
     transaction.commit().await?;
     let links = linked
         .iter()
@@ -66,15 +64,85 @@ pub(super) async fn sync(
     tracing::info!(bridge_id = %bridge, version = request.version, encoders = linked.len(), "synchronised");
     let touched: Vec<AcsEncoderId> =
         known.iter().map(|encoder| encoder.acs_encoder_id).chain(linked.iter().map(|(id, _)| *id)).collect();
-    hub.live().sync(bridge, linked, now);
     for id in touched {
-        attempts::settle_unstarted(&hub, id).await?;
+        attempts::settle_unstarted(hub, system.workspace_id, id).await?;
     }
-    Ok(Json(SyncResponse { links }))
+    Ok(SyncResponse { links })
+}
+
+/// Notes that a daemon said something; refuses one that speaks for another.
+async fn speaks(call: &DeskCall, bridge: Uuid) -> Result<BridgeId, ApiError> {
+    let bridge = call.caller().speaks_for(call.hub(), bridge).await?;
+    nodes::heard(call.hub(), bridge).await?;
+    Ok(bridge)
+}
+
+/// Whose an encoder is that a daemon names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// No encoder has this id.
+    Nobody,
+    /// This daemon's, or that of one that is not connected or does not have the device any more: a desk got a new PC, or
+    /// the encoder was carried to another one.
+    Free,
+    /// Another desk works with it.
+    Taken,
+}
+
+async fn may_have(
+    call: &DeskCall,
+    connection: &mut Connection,
+    bridge: BridgeId,
+    id: AcsEncoderId,
+) -> Result<Known, ApiError> {
+    let Some(encoder) = acs_encoders::get(&mut *connection, call.system().workspace_id, id).await? else {
+        // An id of another workspace is none here, and must not be made a second time.
+        let elsewhere = acs_encoders::exists(connection, id).await?;
+        return Ok(if elsewhere { Known::Taken } else { Known::Nobody });
+    };
+    let owner = encoder.bridge_id.filter(|owner| *owner != bridge && encoder.device_id.is_some());
+    let Some(owner) = owner else { return Ok(Known::Free) };
+    let reported = acs_encoders::reported(&mut *connection, id).await?;
+    let is_plugged_in = reported.is_some_and(|reported| reported.report.state != EncoderState::Offline);
+    if is_plugged_in && nodes::is_connected(call.hub(), connection, owner).await? {
+        Ok(Known::Taken)
+    } else {
+        Ok(Known::Free)
+    }
+}
+
+/// Takes over all reports of a daemon. What it does not name any more is gone. What is known already is not written
+/// again: most syncs bring nothing new.
+async fn take_over(
+    connection: &mut Connection,
+    bridge: BridgeId,
+    linked: &[(AcsEncoderId, EncoderReport)],
+    now: Time,
+) -> Result<(), StoreError> {
+    let earlier = acs_encoders::reported_by(&mut *connection, bridge).await?;
+    for (id, report) in linked {
+        if earlier.iter().any(|known| known.acs_encoder_id == *id && known.report == *report) {
+            continue;
+        }
+        let reported = Reported { acs_encoder_id: *id, bridge_id: bridge, report: report.clone(), at: now };
+        acs_encoders::put_report(&mut *connection, &reported).await?;
+    }
+    for mut gone in earlier {
+        let named = linked.iter().any(|(id, _)| *id == gone.acs_encoder_id);
+        if named || gone.report.state == EncoderState::Offline {
+            continue;
+        }
+        gone.report.state = EncoderState::Offline;
+        gone.report.presence = Presence::Absent;
+        gone.report.card_number = None;
+        gone.report.fault = None;
+        acs_encoders::put_report(&mut *connection, &Reported { at: now, ..gone }).await?;
+    }
+    Ok(())
 }
 
 async fn link(
-    hub: &Hub,
+    system: SystemIds,
     connection: &mut Connection,
     bridge: BridgeId,
     id: AcsEncoderId,
@@ -92,7 +160,7 @@ async fn link(
         display_name,
         simulated: report.simulated,
     };
-    let before = acs_encoders::get(&mut *connection, id).await?;
+    let before = acs_encoders::get(&mut *connection, system.workspace_id, id).await?;
     let unchanged = before.as_ref().is_some_and(|encoder| {
         encoder.bridge_id == Some(bridge)
             && encoder.device_id.as_deref() == Some(&*link.device_id)
@@ -102,7 +170,6 @@ async fn link(
     if unchanged {
         return Ok(());
     }
-    let system = hub.system();
     acs_encoders::put(&mut *connection, system.acs_system_id, &link, now).await?;
     if before.is_none_or(|encoder| encoder.removed_at.is_some()) {
         let happening = Happening::AcsEncoderAdded(EncoderEvent { system: system.event(), acs_encoder_id: id });
@@ -119,73 +186,58 @@ async fn dissolve(connection: &mut Connection, encoder: &Encoder, now: Time) -> 
 }
 
 /// Waits for a job.
-pub(super) async fn next(
-    State(hub): State<Hub>,
-    Input(request): Input<NextRequest>,
-) -> Result<Json<NextResponse>, ApiError> {
-    let bridge = BridgeId(request.bridge_id);
-    let since = now();
+pub(super) async fn next(call: DeskCall, request: NextRequest) -> Result<NextResponse, ApiError> {
+    let bridge = speaks(&call, request.bridge_id).await?;
+    let (hub, since) = (call.hub(), now());
     let end = Deadline::after(Duration::from_secs(request.wait_seconds.min(LONG_POLL_SECONDS_MAX)));
     let in_hand: Vec<_> = request.in_hand.into_iter().map(ActionAttemptId).collect();
-    let _open = hub.live().poll(bridge);
-    // Nobody rings for an offer whose lease has ended.
-    let look_every = hub.patience().lease / 2;
+    let open = hub.live().poll(bridge);
     loop {
         // Listens before it looks, so that a job made in between rings.
-        let mut rung = pin!(hub.jobs().notified());
+        let mut rung = pin!(open.bell.notified());
         rung.as_mut().enable();
         if hub.stop().is_cancelled() {
-            return Ok(Json(NextResponse { job: None }));
+            return Ok(NextResponse { job: None });
         }
-        let job = attempts::next(&hub, bridge, &in_hand, since).await?;
+        let job = attempts::next(hub, call.system(), bridge, &in_hand, since).await?;
         if job.is_some() || end.has_passed() {
-            return Ok(Json(NextResponse { job }));
+            return Ok(NextResponse { job });
         }
         tokio::select! {
             () = rung => {}
-            () = tokio::time::sleep(end.remaining().min(look_every)) => {}
+            () = tokio::time::sleep(end.remaining()) => {}
             () = hub.stop().cancelled() => {}
         }
     }
 }
 
 /// Asks for leave to start.
-pub(super) async fn start(
-    State(hub): State<Hub>,
-    Input(request): Input<StartRequest>,
-) -> Result<Json<StartResponse>, ApiError> {
-    hub.live().heard(BridgeId(request.bridge_id));
-    Ok(Json(attempts::start(&hub, &request).await?))
+pub(super) async fn start(call: DeskCall, request: StartRequest) -> Result<StartResponse, ApiError> {
+    speaks(&call, request.bridge_id).await?;
+    Ok(attempts::start(call.hub(), call.system().workspace_id, &request).await?)
 }
 
 /// Hears how far a job is. That is for show and not kept: a card is being written, and a write to the disk for each step
 /// would only hold up what matters.
-pub(super) async fn progress(
-    State(hub): State<Hub>,
-    Input(request): Input<ProgressRequest>,
-) -> Result<Json<Done>, ApiError> {
-    hub.live().heard(BridgeId(request.bridge_id));
+pub(super) async fn progress(call: DeskCall, request: ProgressRequest) -> Result<Done, ApiError> {
+    speaks(&call, request.bridge_id).await?;
     tracing::debug!(action_attempt_id = %request.action_attempt_id, progress = ?request.progress, "progress");
-    Ok(Json(Done::default()))
+    Ok(Done::default())
 }
 
 /// Takes the end of a job.
-pub(super) async fn result(
-    State(hub): State<Hub>,
-    Input(request): Input<ResultRequest>,
-) -> Result<Json<ResultResponse>, ApiError> {
-    hub.live().heard(BridgeId(request.bridge_id));
-    Ok(Json(attempts::finish(&hub, &request).await?))
+pub(super) async fn result(call: DeskCall, request: ResultRequest) -> Result<ResultResponse, ApiError> {
+    speaks(&call, request.bridge_id).await?;
+    attempts::finish(call.hub(), call.system().workspace_id, &request).await
 }
 
 /// Takes over how encoders have changed.
-pub(super) async fn events(
-    State(hub): State<Hub>,
-    Input(request): Input<EventsRequest>,
-) -> Result<Json<Done>, ApiError> {
-    let bridge = BridgeId(request.bridge_id);
-    hub.live().heard(bridge);
-    let known = acs_encoders::of_bridge(&mut *hub.store().read().await?, bridge).await?;
+pub(super) async fn events(call: DeskCall, request: EventsRequest) -> Result<Done, ApiError> {
+    let bridge = speaks(&call, request.bridge_id).await?;
+    let workspace = call.system().workspace_id;
+    let mut transaction = call.begin().await?;
+    let known = acs_encoders::of_bridge(&mut transaction, workspace, bridge).await?;
+    let mut touched = Vec::new();
     for event in request.events {
         let named = event.encoder.acs_encoder_id.map(AcsEncoderId);
         let Some(encoder) = known.iter().find(|encoder| {
@@ -195,8 +247,14 @@ pub(super) async fn events(
             continue; // Not linked, or another daemon's by now.
         };
         let id = encoder.acs_encoder_id;
-        hub.live().report(bridge, id, event.encoder, Time::from_ms(event.at.as_millisecond()));
-        attempts::settle_unstarted(&hub, id).await?;
+        let at = Time::from_ms(event.at.as_millisecond());
+        let reported = Reported { acs_encoder_id: id, bridge_id: bridge, report: event.encoder, at };
+        acs_encoders::put_report(&mut transaction, &reported).await?;
+        touched.push(id);
     }
-    Ok(Json(Done::default()))
+    transaction.commit().await?;
+    for id in touched {
+        attempts::settle_unstarted(call.hub(), workspace, id).await?;
+    }
+    Ok(Done::default())
 }

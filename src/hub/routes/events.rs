@@ -3,28 +3,26 @@
 use crate::api::envelope::{Many, One};
 use crate::api::events::{Event, Get, List};
 use crate::api::parameters::LIMIT_DEFAULT;
-use crate::hub::Hub;
+use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::Input;
 use crate::store::hub::events;
-use axum::Json;
-use axum::extract::State;
 use serde_json::json;
 
-pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<Event>>, ApiError> {
+pub(super) async fn get(call: Call, get: Get) -> Result<One<Event>, ApiError> {
     if get.event_id.is_none() && get.event_type.is_none() {
         return Err(Invalid::parameter("event_id", "Required, or event_type").into());
     }
-    let event = events::get(&mut *hub.store().read().await?, &get).await?;
+    let event = events::get(&mut *call.read().await?, call.system().workspace_id, &get).await?;
     event
-        .map(|event| Json(One(event)))
+        .map(|event| One(event))
         .ok_or_else(|| ApiError::no_such::<Event>(json!({ "event_id": get.event_id, "event_type": get.event_type })))
 }
 
-pub(super) async fn list(State(hub): State<Hub>, Input(list): Input<List>) -> Result<Json<Many<Event>>, ApiError> {
+pub(super) async fn list(call: Call, list: List) -> Result<Many<Event>, ApiError> {
     if list.between.0.as_ref().is_some_and(|between| between.len() != 2) {
         return Err(Invalid::parameter("between", "Array must contain exactly 2 element(s)").into());
     }
-    let items = events::list(&mut *hub.store().read().await?, &list, list.limit.or(LIMIT_DEFAULT)).await?;
-    Ok(Json(Many { items, pagination: None }))
+    let items =
+        events::list(&mut *call.read().await?, call.system().workspace_id, &list, list.limit.or(LIMIT_DEFAULT)).await?;
+    Ok(Many { items, pagination: None })
 }

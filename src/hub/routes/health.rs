@@ -1,19 +1,18 @@
 //! `/healthz`, `/readyz`: without a key, for whoever watches the service.
 
 use crate::api::envelope::Done;
-use crate::hub::Hub;
+use crate::api::workspaces::Get;
+use crate::hub::call::OpenCall;
 use crate::hub::error::ApiError;
 use crate::store::hub::acs_systems;
-use axum::Json;
-use axum::extract::State;
 
 /// The hub answers.
-pub(super) async fn alive() -> Json<Done> {
-    Json(Done::default())
+pub(super) async fn alive(_: OpenCall, _: Get) -> Result<Done, ApiError> {
+    Ok(Done::default())
 }
 
 /// The database answers too.
-pub(super) async fn ready(State(hub): State<Hub>) -> Result<Json<Done>, ApiError> {
-    acs_systems::workspace(&mut *hub.store().read().await?).await?;
-    Ok(Json(Done::default()))
+pub(super) async fn ready(call: OpenCall, _: Get) -> Result<Done, ApiError> {
+    acs_systems::ping(&mut *call.read().await?).await?;
+    Ok(Done::default())
 }

@@ -1,7 +1,8 @@
 //! All routes in one table; one file a resource.
 //!
-//! Reads answer GET with a query and POST with a body; changes PATCH and POST, deletes DELETE and POST. That is what
-//! the SDKs of different ages send.
+//! A line is a path, the methods that it takes and a handler; parameters and answer of the OpenAPI document come from the
+//! handler's own types. Every path of the Seam API takes POST with a body; reads take GET with a query too, changes PATCH
+//! or PUT, deletes DELETE. That is what the SDKs of different ages send.
 
 mod access_grants;
 mod access_methods;
@@ -18,8 +19,11 @@ mod live_encoders;
 mod user_identities;
 mod workspaces;
 
+use super::Hub;
+use super::auth::Caller;
+use super::call::{Describe, Handler, describe, service};
 use super::error::{ApiError, Invalid};
-use super::{Hub, auth};
+use super::openapi;
 use crate::api::acs_entrances::AcsEntrance;
 use crate::api::id::{AcsEntranceId, AcsSystemId};
 use crate::api::time::Time;
@@ -27,73 +31,120 @@ use crate::clock;
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::Times;
 use axum::Router;
-use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-/// Every path of the hub.
-pub(super) fn table(hub: &Hub) -> Router {
-    let seam = Router::new()
-        .route("/access_grants/create", post(access_grants::create))
-        .route("/access_grants/get", reads(access_grants::get))
-        .route("/access_grants/list", reads(access_grants::list))
-        .route("/access_grants/update", changes(access_grants::update))
-        .route("/access_methods/encode", post(access_methods::encode))
-        .route("/access_methods/get", reads(access_methods::get))
-        .route("/access_methods/list", reads(access_methods::list))
-        .route("/acs/credentials/create", post(acs_credentials::create))
-        .route("/acs/credentials/delete", removes(acs_credentials::remove))
-        .route("/acs/credentials/get", reads(acs_credentials::get))
-        .route("/acs/credentials/list", reads(acs_credentials::list))
-        .route("/acs/credentials/update", changes(acs_credentials::update))
-        .route("/acs/encoders/encode_credential", post(acs_encoders::encode_credential))
-        .route("/acs/encoders/get", reads(acs_encoders::get))
-        .route("/acs/encoders/list", reads(acs_encoders::list))
-        .route("/acs/encoders/scan_credential", post(acs_encoders::scan_credential))
-        .route("/acs/entrances/get", reads(acs_entrances::get))
-        .route("/acs/entrances/list", reads(acs_entrances::list))
-        .route("/acs/systems/get", reads(acs_systems::get))
-        .route("/acs/systems/list", reads(acs_systems::list))
-        .route("/acs/users/create", post(acs_users::create))
-        .route("/acs/users/get", reads(acs_users::get))
-        .route("/acs/users/list", reads(acs_users::list))
-        .route("/action_attempts/get", reads(action_attempts::get))
-        .route("/action_attempts/list", reads(action_attempts::list))
-        .route("/encoderd/v1/encoders", reads(live_encoders::encoders))
-        .route("/events/get", reads(events::get))
-        .route("/events/list", reads(events::list))
-        .route("/user_identities/create", post(user_identities::create))
-        .route("/user_identities/get", reads(user_identities::get))
-        .route("/user_identities/list", reads(user_identities::list))
-        .route("/workspaces/get", reads(workspaces::get))
-        .method_not_allowed_fallback(method_not_allowed)
-        .route_layer(from_fn_with_state(hub.clone(), auth::with_api_key));
-    let bridge = Router::new()
-        .route("/bridge/v1/encoders/sync", post(bridge::sync))
-        .route("/bridge/v1/events", post(bridge::events))
-        .route("/bridge/v1/jobs/next", post(bridge::next))
-        .route("/bridge/v1/jobs/progress", post(bridge::progress))
-        .route("/bridge/v1/jobs/result", post(bridge::result))
-        .route("/bridge/v1/jobs/start", post(bridge::start))
-        .method_not_allowed_fallback(method_not_allowed)
-        .route_layer(from_fn_with_state(hub.clone(), auth::with_bridge_token));
-    let open = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .method_not_allowed_fallback(method_not_allowed);
-    seam.merge(bridge).merge(open).fallback(no_route).with_state(hub.clone())
+/// All routes.
+fn table() -> Vec<Route> {
+    vec![
+        route("/access_grants/create", CREATE, access_grants::create),
+        route("/access_grants/get", READ, access_grants::get),
+        route("/access_grants/list", READ, access_grants::list),
+        route("/access_grants/update", CHANGE, access_grants::update),
+        route("/access_methods/encode", CREATE, access_methods::encode),
+        route("/access_methods/get", READ, access_methods::get),
+        route("/access_methods/list", READ, access_methods::list),
+        route("/acs/credentials/create", CREATE, acs_credentials::create),
+        route("/acs/credentials/delete", REMOVE, acs_credentials::remove),
+        route("/acs/credentials/get", READ, acs_credentials::get),
+        route("/acs/credentials/list", READ, acs_credentials::list),
+        route("/acs/credentials/update", CHANGE, acs_credentials::update),
+        route("/acs/encoders/encode_credential", CREATE, acs_encoders::encode_credential),
+        route("/acs/encoders/get", READ, acs_encoders::get),
+        route("/acs/encoders/list", READ, acs_encoders::list),
+        route("/acs/encoders/scan_credential", CREATE, acs_encoders::scan_credential),
+        route("/acs/entrances/get", READ, acs_entrances::get),
+        route("/acs/entrances/list", READ, acs_entrances::list),
+        route("/acs/systems/get", READ, acs_systems::get),
+        route("/acs/systems/list", READ, acs_systems::list),
+        route("/acs/users/create", CREATE, acs_users::create),
+        route("/acs/users/get", READ, acs_users::get),
+        route("/acs/users/list", READ, acs_users::list),
+        route("/action_attempts/get", READ, action_attempts::get),
+        route("/action_attempts/list", READ, action_attempts::list),
+        route("/events/get", READ, events::get),
+        route("/events/list", READ, events::list),
+        route("/user_identities/create", CREATE, user_identities::create),
+        route("/user_identities/get", READ, user_identities::get),
+        route("/user_identities/list", READ, user_identities::list),
+        route("/workspaces/get", READ, workspaces::get),
+        // What the Seam API has no path for.
+        route("/encoderd/v1/encoders", READ, live_encoders::list),
+        // The desks' daemons.
+        route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
+        route("/bridge/v1/events", CREATE, bridge::events),
+        route("/bridge/v1/jobs/next", CREATE, bridge::next),
+        route("/bridge/v1/jobs/progress", CREATE, bridge::progress),
+        route("/bridge/v1/jobs/result", CREATE, bridge::result),
+        route("/bridge/v1/jobs/start", CREATE, bridge::start),
+        // Whoever watches the service.
+        route("/healthz", OPEN, health::alive),
+        route("/openapi.json", OPEN, openapi::serve),
+        route("/readyz", OPEN, health::ready),
+    ]
 }
 
-fn reads<H: Handler<T, Hub>, T: 'static>(handler: H) -> MethodRouter<Hub> {
-    get(handler.clone()).post(handler)
+/// The hub's paths.
+pub(super) fn router(hub: &Hub) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        router = router.route(route.path, route.service);
+    }
+    router.method_not_allowed_fallback(method_not_allowed).fallback(no_route).with_state(hub.clone())
 }
 
-fn changes<H: Handler<T, Hub>, T: 'static>(handler: H) -> MethodRouter<Hub> {
-    patch(handler.clone()).post(handler)
+/// What the OpenAPI document says of each path.
+pub(super) fn described() -> Vec<Described> {
+    table().into_iter().map(|route| route.described).collect()
 }
 
-fn removes<H: Handler<T, Hub>, T: 'static>(handler: H) -> MethodRouter<Hub> {
-    delete(handler.clone()).post(handler)
+/// A line of the table.
+struct Route {
+    path: &'static str,
+    service: MethodRouter<Hub>,
+    described: Described,
+}
+
+/// A path, without what serves it.
+pub(super) struct Described {
+    /// The path.
+    pub(super) path: &'static str,
+    /// The methods that it takes.
+    pub(super) methods: &'static [Method],
+    /// The key that it needs.
+    pub(super) scheme: Option<&'static str>,
+    /// Its parameters.
+    pub(super) parameters: Describe,
+    /// Its answer.
+    pub(super) answer: Describe,
+}
+
+/// The methods that a path takes.
+#[derive(Clone, Copy)]
+struct Methods(&'static [Method], MethodFilter);
+
+const OPEN: Methods = Methods(&[Method::GET], MethodFilter::GET);
+const READ: Methods = Methods(&[Method::GET, Method::POST], MethodFilter::GET.or(MethodFilter::POST));
+const CREATE: Methods = Methods(&[Method::POST], MethodFilter::POST);
+const CHANGE: Methods = Methods(&[Method::PATCH, Method::POST], MethodFilter::PATCH.or(MethodFilter::POST));
+const PUT: Methods = Methods(&[Method::PUT, Method::POST], MethodFilter::PUT.or(MethodFilter::POST));
+const REMOVE: Methods = Methods(&[Method::DELETE, Method::POST], MethodFilter::DELETE.or(MethodFilter::POST));
+
+fn route<C, P, A, H>(path: &'static str, Methods(methods, filter): Methods, handler: H) -> Route
+where
+    C: Caller + 'static,
+    P: DeserializeOwned + JsonSchema + 'static,
+    A: Serialize + JsonSchema + 'static,
+    H: Handler<C, P, A>,
+{
+    Route {
+        path,
+        service: on(filter, service(handler)),
+        described: Described { path, methods, scheme: C::SCHEME, parameters: describe::<P>, answer: describe::<A> },
+    }
 }
 
 async fn no_route() -> ApiError {

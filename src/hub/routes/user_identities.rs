@@ -3,23 +3,18 @@
 use super::{acs_users, now};
 use crate::api::acs_systems::AcsSystem;
 use crate::api::envelope::{Many, One};
-use crate::api::id::UserIdentityId;
+use crate::api::id::{UserIdentityId, WorkspaceId};
 use crate::api::user_identities::{Create, Get, List, Person, UserIdentity};
-use crate::hub::Hub;
+use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
-use crate::hub::request::{Input, Pages};
 use crate::store::Connection;
+use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::user_identities;
-use axum::Json;
-use axum::extract::State;
 use serde_json::json;
 
-pub(super) async fn create(
-    State(hub): State<Hub>,
-    Input(create): Input<Create>,
-) -> Result<Json<One<UserIdentity>>, ApiError> {
+pub(super) async fn create(call: Call, create: Create) -> Result<One<UserIdentity>, ApiError> {
     let systems = create.acs_system_ids.into_values();
-    if let Some(other) = systems.iter().find(|system| **system != hub.system().acs_system_id) {
+    if let Some(other) = systems.iter().find(|system| **system != call.system().acs_system_id) {
         return Err(ApiError::no::<AcsSystem>(other));
     }
     let person = Person {
@@ -28,21 +23,25 @@ pub(super) async fn create(
         phone_number: create.phone_number,
         user_identity_key: create.user_identity_key,
     };
-    let mut transaction = hub.store().begin().await?;
-    let identity = make(&hub, &mut transaction, &person).await?;
+    let mut transaction = call.begin().await?;
+    let identity = make(call.system(), &mut transaction, &person).await?;
     if !systems.is_empty() {
-        acs_users::of_identity(&hub, &mut transaction, &identity).await?;
+        acs_users::of_identity(call.system(), &mut transaction, &identity).await?;
     }
-    let identity = existing(&mut transaction, identity.user_identity_id).await?;
+    let identity = existing(&mut transaction, call.system().workspace_id, identity.user_identity_id).await?;
     transaction.commit().await?;
-    Ok(Json(One(identity)))
+    Ok(One(identity))
 }
 
 /// Makes a person.
-pub(super) async fn make(hub: &Hub, connection: &mut Connection, person: &Person) -> Result<UserIdentity, ApiError> {
+pub(super) async fn make(
+    system: SystemIds,
+    connection: &mut Connection,
+    person: &Person,
+) -> Result<UserIdentity, ApiError> {
     let id = UserIdentityId::random();
-    match user_identities::create(&mut *connection, id, hub.system().workspace_id, person, now()).await {
-        Ok(()) => existing(connection, id).await,
+    match user_identities::create(&mut *connection, id, system.workspace_id, person, now()).await {
+        Ok(()) => existing(connection, system.workspace_id, id).await,
         Err(error) if error.is_conflict() => {
             Err(Invalid::parameter("user_identity_key", "Belongs to another user identity already").into())
         }
@@ -51,27 +50,28 @@ pub(super) async fn make(hub: &Hub, connection: &mut Connection, person: &Person
 }
 
 /// The person with this id.
-pub(super) async fn existing(connection: &mut Connection, id: UserIdentityId) -> Result<UserIdentity, ApiError> {
-    user_identities::get(connection, id).await?.ok_or_else(|| ApiError::no::<UserIdentity>(id))
+pub(super) async fn existing(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: UserIdentityId,
+) -> Result<UserIdentity, ApiError> {
+    user_identities::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<UserIdentity>(id))
 }
 
-pub(super) async fn get(State(hub): State<Hub>, Input(get): Input<Get>) -> Result<Json<One<UserIdentity>>, ApiError> {
-    let mut connection = hub.store().read().await?;
+pub(super) async fn get(call: Call, get: Get) -> Result<One<UserIdentity>, ApiError> {
+    let mut connection = call.read().await?;
+    let workspace = call.system().workspace_id;
     let identity = match (get.user_identity_id, get.user_identity_key) {
-        (Some(id), _) => existing(&mut connection, id).await?,
-        (None, Some(key)) => user_identities::by_key(&mut connection, &key)
+        (Some(id), _) => existing(&mut connection, workspace, id).await?,
+        (None, Some(key)) => user_identities::by_key(&mut connection, workspace, &key)
             .await?
             .ok_or_else(|| ApiError::no_such::<UserIdentity>(json!({ "user_identity_key": key })))?,
         (None, None) => return Err(Invalid::parameter("user_identity_id", "Required").into()),
     };
-    Ok(Json(One(identity)))
+    Ok(One(identity))
 }
 
-pub(super) async fn list(
-    State(hub): State<Hub>,
-    pages: Pages,
-    Input(list): Input<List>,
-) -> Result<Json<Many<UserIdentity>>, ApiError> {
-    let page = pages.page(&list.limit, list.page_cursor.as_deref())?;
-    Ok(pages.answer(user_identities::list(&mut *hub.store().read().await?, &list, page).await?))
+pub(super) async fn list(call: Call, list: List) -> Result<Many<UserIdentity>, ApiError> {
+    let page = call.page(&list.limit, list.page_cursor.as_deref())?;
+    Ok(call.answer(user_identities::list(&mut *call.read().await?, call.system().workspace_id, &list, page).await?))
 }

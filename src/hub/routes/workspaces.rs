@@ -2,14 +2,11 @@
 
 use crate::api::envelope::One;
 use crate::api::workspaces::{Get, Workspace};
-use crate::hub::Hub;
+use crate::hub::call::Call;
 use crate::hub::error::ApiError;
-use crate::hub::request::Input;
 use crate::store::hub::acs_systems;
-use axum::Json;
-use axum::extract::State;
 
-pub(super) async fn get(State(hub): State<Hub>, Input(Get {}): Input<Get>) -> Result<Json<One<Workspace>>, ApiError> {
-    let workspace = acs_systems::workspace(&mut *hub.store().read().await?).await?;
-    workspace.map(|workspace| Json(One(workspace))).ok_or_else(|| ApiError::no::<Workspace>(hub.system().workspace_id))
+pub(super) async fn get(call: Call, Get {}: Get) -> Result<One<Workspace>, ApiError> {
+    let workspace = acs_systems::workspace(&mut *call.read().await?, call.system().workspace_id).await?;
+    workspace.map(One).ok_or_else(|| ApiError::no::<Workspace>(call.system().workspace_id))
 }

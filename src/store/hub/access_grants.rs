@@ -37,22 +37,38 @@ pub struct NewAccessGrant {
 }
 
 /// One access grant.
-pub async fn get(connection: &mut Connection, id: AccessGrantId) -> Result<Option<AccessGrant>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AccessGrantId,
+) -> Result<Option<AccessGrant>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_id("g.access_grant_id = $", Some(id));
     one(select, connection).await
 }
 
 /// The access grant with this key.
-pub async fn by_key(connection: &mut Connection, key: &str) -> Result<Option<AccessGrant>, StoreError> {
+pub async fn by_key(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    key: &str,
+) -> Result<Option<AccessGrant>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_value("g.access_grant_key = $", key);
     one(select, connection).await
 }
 
 /// Access grants.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AccessGrant>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<AccessGrant>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[
         &filter.access_code_id,
         &filter.device_id,

@@ -3,7 +3,7 @@
 use super::Columns as _;
 use super::select::{Page, Paged, Select, each};
 use crate::api::access_methods::{AccessMethod, List};
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId};
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing};
 use crate::store::{Connection, StoreError};
@@ -28,8 +28,13 @@ pub struct NewAccessMethod {
 }
 
 /// One access method.
-pub async fn get(connection: &mut Connection, id: AccessMethodId) -> Result<Option<AccessMethod>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AccessMethodId,
+) -> Result<Option<AccessMethod>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_id("m.access_method_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
@@ -37,16 +42,24 @@ pub async fn get(connection: &mut Connection, id: AccessMethodId) -> Result<Opti
 /// The credential behind an access method.
 pub async fn credential_of(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     id: AccessMethodId,
 ) -> Result<Option<AcsCredentialId>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_id("m.access_method_id = $", Some(id));
     select.fetch("", connection).await?.first().map(|row| row.id("acs_credential_id")).transpose()
 }
 
 /// Access methods.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AccessMethod>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<AccessMethod>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[&filter.access_code_id, &filter.device_id, &filter.space_id]);
     select.and_id("m.access_grant_id = $", filter.access_grant_id);
     select.and_maybe("g.access_grant_key = $", filter.access_grant_key.as_deref());

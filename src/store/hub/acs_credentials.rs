@@ -6,7 +6,7 @@ use super::acs_systems::SystemIds;
 use super::select::{Page, Paged, Select, each};
 use crate::api::acs_credentials::List;
 use crate::api::id::{
-    AccessGrantId, AccessMethodId, AcsCredentialId, AcsEntranceId, AcsSystemId, AcsUserId, UserIdentityId,
+    AccessGrantId, AccessMethodId, AcsCredentialId, AcsEntranceId, AcsSystemId, AcsUserId, UserIdentityId, WorkspaceId,
 };
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
@@ -112,15 +112,26 @@ pub struct NewCredential {
 }
 
 /// One credential, deleted ones too.
-pub async fn get(connection: &mut Connection, id: AcsCredentialId) -> Result<Option<Credential>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsCredentialId,
+) -> Result<Option<Credential>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("c.acs_credential_id = $", Some(id));
     select.fetch("", connection).await?.first().map(read).transpose()
 }
 
 /// Credentials that are not deleted.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<Credential>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<Credential>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and("c.deleted_at IS NULL");
     select.and_id("c.acs_user_id = $", filter.acs_user_id);
     select.and_id("c.acs_system_id = $", filter.acs_system_id);
@@ -145,8 +156,13 @@ pub async fn of_grant(connection: &mut Connection, grant: AccessGrantId) -> Resu
 }
 
 /// The credentials that are held to be on this card, or to be perhaps on it; deleted ones too.
-pub async fn on_card(connection: &mut Connection, card_number: &str) -> Result<Vec<Credential>, StoreError> {
+pub async fn on_card(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    card_number: &str,
+) -> Result<Vec<Credential>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_value("c.card_number = $ OR c.in_doubt_card_number = $", card_number);
     select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?.iter().map(read).collect()
 }

@@ -1,10 +1,11 @@
 //! Encoders and their links to devices.
 
-use super::Columns as _;
 use super::acs_systems::SystemIds;
 use super::select::{Page, Paged, Select, each};
+use super::{Columns as _, to_json};
 use crate::api::acs_encoders::List;
-use crate::api::id::{AcsEncoderId, AcsSystemId, BridgeId};
+use crate::api::bridge::EncoderReport;
+use crate::api::id::{AcsEncoderId, AcsSystemId, BridgeId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
@@ -50,15 +51,33 @@ pub struct Link {
 }
 
 /// One encoder.
-pub async fn get(connection: &mut Connection, id: AcsEncoderId) -> Result<Option<Encoder>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsEncoderId,
+) -> Result<Option<Encoder>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("n.acs_encoder_id = $", Some(id));
     select.fetch("", connection).await?.first().map(read).transpose()
 }
 
-/// Encoders.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<Encoder>, StoreError> {
+/// Whether any workspace has an encoder with this id.
+pub async fn exists(connection: &mut Connection, id: AcsEncoderId) -> Result<bool, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("n.acs_encoder_id = $", Some(id));
+    Ok(!select.fetch("", connection).await?.is_empty())
+}
+
+/// Encoders.
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<Encoder>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("n.acs_system_id = $", filter.acs_system_id);
     select.and_any_of("n.acs_system_id", filter.acs_system_ids.0.as_deref());
     select.and_any_of("n.acs_encoder_id", filter.acs_encoder_ids.0.as_deref());
@@ -66,8 +85,13 @@ pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Res
 }
 
 /// All encoders of a daemon.
-pub async fn of_bridge(connection: &mut Connection, bridge: BridgeId) -> Result<Vec<Encoder>, StoreError> {
+pub async fn of_bridge(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    bridge: BridgeId,
+) -> Result<Vec<Encoder>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("n.bridge_id = $", Some(bridge));
     select.fetch("", connection).await?.iter().map(read).collect()
 }
@@ -111,6 +135,66 @@ pub async fn unlink(connection: &mut Connection, id: AcsEncoderId, now: Time) ->
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// What a daemon last said of an encoder.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// The encoder.
+    pub acs_encoder_id: AcsEncoderId,
+    /// The daemon that said it.
+    pub bridge_id: BridgeId,
+    /// What it said.
+    pub report: EncoderReport,
+    /// When.
+    pub at: Time,
+}
+
+const REPORTS: &str = "SELECT r.acs_encoder_id, r.bridge_id, r.report, r.reported_at FROM encoder_report r";
+
+/// What was last said of one encoder.
+pub async fn reported(connection: &mut Connection, id: AcsEncoderId) -> Result<Option<Reported>, StoreError> {
+    let mut select = Select::new(REPORTS);
+    select.and_id("r.acs_encoder_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(read_report).transpose()
+}
+
+/// What a daemon last said of its encoders.
+pub async fn reported_by(connection: &mut Connection, bridge: BridgeId) -> Result<Vec<Reported>, StoreError> {
+    let mut select = Select::new(REPORTS);
+    select.and_id("r.bridge_id = $", Some(bridge));
+    select.fetch("", connection).await?.iter().map(read_report).collect()
+}
+
+/// Writes down what a daemon says of an encoder.
+pub async fn put_report(connection: &mut Connection, reported: &Reported) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO encoder_report (acs_encoder_id, bridge_id, report, reported_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (acs_encoder_id) DO UPDATE SET bridge_id = excluded.bridge_id, report = excluded.report,
+         reported_at = excluded.reported_at",
+    )
+    .bind(reported.acs_encoder_id.to_string())
+    .bind(reported.bridge_id.to_string())
+    .bind(to_json(&reported.report))
+    .bind(reported.at.ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what was said before the only node was started: nothing is known until the daemons say it again.
+pub async fn forget_reports(connection: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM encoder_report").execute(connection).await?;
+    Ok(())
+}
+
+fn read_report(row: &AnyRow) -> Result<Reported, StoreError> {
+    Ok(Reported {
+        acs_encoder_id: row.id("acs_encoder_id")?,
+        bridge_id: row.id("bridge_id")?,
+        report: row.json("report")?,
+        at: row.time("reported_at")?,
+    })
 }
 
 fn read(row: &AnyRow) -> Result<Encoder, StoreError> {

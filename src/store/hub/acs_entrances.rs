@@ -4,7 +4,7 @@ use super::Columns as _;
 use super::select::{Page, Paged, Select, each};
 use crate::api::Nothing;
 use crate::api::acs_entrances::{AcsEntrance, List};
-use crate::api::id::{AcsEntranceId, AcsSystemId};
+use crate::api::id::{AcsEntranceId, AcsSystemId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
@@ -25,15 +25,26 @@ pub struct Door {
 }
 
 /// One entrance.
-pub async fn get(connection: &mut Connection, id: AcsEntranceId) -> Result<Option<AcsEntrance>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsEntranceId,
+) -> Result<Option<AcsEntrance>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("e.acs_entrance_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
 
 /// Entrances in the order of their door numbers.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AcsEntrance>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<AcsEntrance>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[&filter.space_id, &filter.location_id, &filter.customer_key]);
     select.and_any_of("e.acs_entrance_id", filter.acs_entrance_ids.0.as_deref());
     select.and_id("e.acs_system_id = $", filter.acs_system_id);

@@ -1,4 +1,4 @@
-//! Workspace and access system: one of each, made at the first start.
+//! Workspaces, each with its access system.
 
 use super::Columns as _;
 use super::select::Select;
@@ -8,7 +8,7 @@ use crate::api::events::SystemEvent;
 use crate::api::id::{AcsSystemId, ConnectedAccountId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::workspaces::{Customization, Workspace};
-use crate::store::{Connection, StoreError};
+use crate::store::{Connection, Realm, StoreError};
 use sqlx::any::AnyRow;
 
 const SELECT: &str = "SELECT s.acs_system_id, s.workspace_id, s.connected_account_id, s.name, s.time_zone, s.created_at
@@ -31,6 +31,11 @@ impl SystemIds {
         SystemEvent { acs_system_id: self.acs_system_id, connected_account_id: self.connected_account_id }
     }
 
+    /// What a transaction has to itself that writes here.
+    pub fn realm(self) -> Realm {
+        Realm::Workspace(self.workspace_id.0)
+    }
+
     pub(super) fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             workspace_id: row.id("workspace_id")?,
@@ -40,44 +45,75 @@ impl SystemIds {
     }
 }
 
-/// The workspace.
-pub async fn workspace(connection: &mut Connection) -> Result<Option<Workspace>, StoreError> {
-    let row = sqlx::query("SELECT workspace_id, name FROM workspace ORDER BY created_at, workspace_id LIMIT 1")
-        .fetch_optional(connection)
-        .await?;
-    row.map(|row| {
-        let name = row.text("name")?;
-        Ok(Workspace {
-            workspace_id: row.id("workspace_id")?,
-            company_name: name.clone(),
-            name,
-            connect_partner_name: None,
-            connect_webview_customization: Customization {},
-            is_sandbox: false,
-            is_suspended: false,
-            is_publishable_key_auth_enabled: false,
-            organization_id: None,
-        })
-    })
-    .transpose()
+const WORKSPACES: &str = "SELECT w.workspace_id, w.name FROM workspace w";
+
+/// One workspace.
+pub async fn workspace(connection: &mut Connection, id: WorkspaceId) -> Result<Option<Workspace>, StoreError> {
+    let mut select = Select::new(WORKSPACES);
+    select.and_id("w.workspace_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(workspace_object).transpose()
 }
 
-/// The first access system.
-pub async fn first(connection: &mut Connection) -> Result<Option<AcsSystem>, StoreError> {
+/// All workspaces, the oldest first.
+pub async fn workspaces(connection: &mut Connection) -> Result<Vec<Workspace>, StoreError> {
+    let rows = Select::new(WORKSPACES).fetch(" ORDER BY w.created_at, w.workspace_id", connection).await?;
+    rows.iter().map(workspace_object).collect()
+}
+
+/// Whether the database answers.
+pub async fn ping(connection: &mut Connection) -> Result<(), StoreError> {
+    Select::new(WORKSPACES).fetch(" LIMIT 1", connection).await?;
+    Ok(())
+}
+
+fn workspace_object(row: &AnyRow) -> Result<Workspace, StoreError> {
+    let name = row.text("name")?;
+    Ok(Workspace {
+        workspace_id: row.id("workspace_id")?,
+        company_name: name.clone(),
+        name,
+        connect_partner_name: None,
+        connect_webview_customization: Customization {},
+        is_sandbox: false,
+        is_suspended: false,
+        is_publishable_key_auth_enabled: false,
+        organization_id: None,
+    })
+}
+
+/// The first workspace's system: the one that the configuration names.
+pub async fn first(connection: &mut Connection) -> Result<Option<SystemIds>, StoreError> {
     let rows = Select::new(SELECT).fetch(" ORDER BY s.created_at, s.acs_system_id LIMIT 1", connection).await?;
-    rows.first().map(object).transpose()
+    rows.first().map(SystemIds::read).transpose()
+}
+
+/// A workspace's system.
+pub async fn of_workspace(connection: &mut Connection, id: WorkspaceId) -> Result<Option<SystemIds>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(SystemIds::read).transpose()
 }
 
 /// One access system.
-pub async fn get(connection: &mut Connection, id: AcsSystemId) -> Result<Option<AcsSystem>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsSystemId,
+) -> Result<Option<AcsSystem>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("s.acs_system_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
 
-/// The access systems.
-pub async fn list(connection: &mut Connection, filter: &List) -> Result<Vec<AcsSystem>, StoreError> {
+/// The access systems of a workspace.
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+) -> Result<Vec<AcsSystem>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[&filter.customer_key]);
     select.and_id("s.connected_account_id = $", filter.connected_account_id);
     select

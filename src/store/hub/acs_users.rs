@@ -4,7 +4,7 @@ use super::Columns as _;
 use super::select::{Page, Paged, Select, each};
 use crate::api::Nothing;
 use crate::api::acs_users::{AccessSchedule, AcsUser, AcsUserIdentity, List};
-use crate::api::id::{AcsSystemId, AcsUserId, UserIdentityId};
+use crate::api::id::{AcsSystemId, AcsUserId, UserIdentityId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
@@ -36,8 +36,13 @@ pub struct NewUser {
 }
 
 /// One of them.
-pub async fn get(connection: &mut Connection, id: AcsUserId) -> Result<Option<AcsUser>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AcsUserId,
+) -> Result<Option<AcsUser>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("a.acs_user_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
@@ -45,18 +50,26 @@ pub async fn get(connection: &mut Connection, id: AcsUserId) -> Result<Option<Ac
 /// A person in a system; in the first system when none is named.
 pub async fn of_identity(
     connection: &mut Connection,
+    workspace: WorkspaceId,
     system: Option<AcsSystemId>,
     identity: UserIdentityId,
 ) -> Result<Option<AcsUser>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("a.acs_system_id = $", system);
     select.and_id("a.user_identity_id = $", Some(identity));
     select.fetch(" ORDER BY a.created_at, a.acs_user_id LIMIT 1", connection).await?.first().map(object).transpose()
 }
 
 /// All of them.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<AcsUser>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<AcsUser>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("a.acs_system_id = $", filter.acs_system_id);
     select.and_maybe("a.created_at < $", filter.created_before);
     select.and_id("a.user_identity_id = $", filter.user_identity_id);

@@ -3,13 +3,14 @@
 use super::select::{Page, Paged, Select, each};
 use super::{Columns as _, to_json};
 use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, List, Status};
-use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId};
+use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 
-const SELECT: &str = "SELECT t.action_attempt_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
+const SELECT: &str =
+    "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
     t.result, t.error, t.created_at, t.deadline_at, t.started_at FROM action_attempt t";
 
 /// An attempt as the database keeps it.
@@ -17,8 +18,10 @@ const SELECT: &str = "SELECT t.action_attempt_id, t.action_type, t.status, t.acs
 pub struct Attempt {
     /// As the API shows it.
     pub object: ActionAttempt,
-    /// The encoder.
-    pub acs_encoder_id: AcsEncoderId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// The encoder, if it needs one.
+    pub acs_encoder_id: Option<AcsEncoderId>,
     /// The credential of an encode.
     pub acs_credential_id: Option<AcsCredentialId>,
     /// When it was made.
@@ -41,10 +44,12 @@ impl Attempt {
 pub struct NewAttempt {
     /// The id it gets.
     pub action_attempt_id: ActionAttemptId,
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
     /// What it does.
     pub action_type: ActionType,
-    /// The encoder.
-    pub acs_encoder_id: AcsEncoderId,
+    /// The encoder, if it needs one.
+    pub acs_encoder_id: Option<AcsEncoderId>,
     /// The credential of an encode.
     pub acs_credential_id: Option<AcsCredentialId>,
     /// When.
@@ -65,15 +70,26 @@ pub enum Settlement {
 }
 
 /// One attempt.
-pub async fn get(connection: &mut Connection, id: ActionAttemptId) -> Result<Option<Attempt>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: ActionAttemptId,
+) -> Result<Option<Attempt>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("t.workspace_id = $", Some(workspace));
     select.and_id("t.action_attempt_id = $", Some(id));
     select.fetch("", connection).await?.first().map(read).transpose()
 }
 
 /// Attempts.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<ActionAttempt>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<ActionAttempt>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("t.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[&filter.device_id]);
     select.and_any_of("t.action_attempt_id", filter.action_attempt_ids.0.as_deref());
     let page = each(&select.page("t", "created_at", "action_attempt_id", page, connection).await?, read)?;
@@ -120,13 +136,15 @@ pub async fn open_for(connection: &mut Connection, credential: AcsCredentialId) 
 pub async fn create(connection: &mut Connection, attempt: &NewAttempt) -> Result<bool, StoreError> {
     let status = if attempt.error.is_some() { Status::Error } else { Status::Pending };
     let made = sqlx::query(
-        "INSERT INTO action_attempt (action_attempt_id, action_type, status, acs_encoder_id, acs_credential_id, error,
-         created_at, deadline_at, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        "INSERT INTO action_attempt (action_attempt_id, workspace_id, action_type, status, acs_encoder_id,
+         acs_credential_id, error, created_at, deadline_at, settled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(attempt.action_attempt_id.to_string())
+    .bind(attempt.workspace_id.to_string())
     .bind(word(&attempt.action_type))
     .bind(word(&status))
-    .bind(attempt.acs_encoder_id.to_string())
+    .bind(attempt.acs_encoder_id.map(|id| id.to_string()))
     .bind(attempt.acs_credential_id.map(|id| id.to_string()))
     .bind(attempt.error.as_ref().map(to_json))
     .bind(attempt.created_at.ms())
@@ -197,7 +215,8 @@ fn read(row: &AnyRow) -> Result<Attempt, StoreError> {
             result: row.maybe_json("result")?,
             error: row.maybe_json("error")?,
         },
-        acs_encoder_id: row.id("acs_encoder_id")?,
+        workspace_id: row.id("workspace_id")?,
+        acs_encoder_id: row.maybe_id("acs_encoder_id")?,
         acs_credential_id: row.maybe_id("acs_credential_id")?,
         created_at: row.time("created_at")?,
         deadline_at: row.time("deadline_at")?,

@@ -94,7 +94,7 @@ pub async fn record(
         "INSERT INTO event (event_id, position, workspace_id, event_type, created_at, body, connected_account_id,
          acs_system_id, acs_entrance_id, acs_user_id, acs_encoder_id, acs_credential_id, access_grant_id,
          access_method_id, user_identity_id)
-         VALUES ($1, (SELECT COALESCE(MAX(position), 0) + 1 FROM event), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+         VALUES ($1, (SELECT COALESCE(MAX(position), 0) + 1 FROM event WHERE workspace_id = $2), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
          $13, $14)",
     )
     .bind(event.event_id.to_string())
@@ -117,16 +117,27 @@ pub async fn record(
 }
 
 /// One event; the newest that fits.
-pub async fn get(connection: &mut Connection, filter: &Get) -> Result<Option<Event>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &Get,
+) -> Result<Option<Event>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("v.workspace_id = $", Some(workspace));
     select.and_id("v.event_id = $", filter.event_id);
     select.and_maybe("v.event_type = $", filter.event_type.as_deref());
     select.fetch(" ORDER BY v.position DESC LIMIT 1", connection).await?.first().map(read).transpose()
 }
 
 /// Events, oldest first: from a moment on, or else the newest.
-pub async fn list(connection: &mut Connection, filter: &List, limit: u32) -> Result<Vec<Event>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    limit: u32,
+) -> Result<Vec<Event>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("v.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[
         &filter.access_code_id,
         &filter.access_code_ids,

@@ -93,6 +93,21 @@ pub async fn on_offer(connection: &mut Connection, asking: &Asking) -> Result<Ve
     Ok(ids)
 }
 
+/// The daemons that could be offered a job now although nobody may have rung for it: a job that was made on another node
+/// or whose offer's lease is over.
+pub async fn unclaimed(connection: &mut Connection, now: Time, lease: Duration) -> Result<Vec<BridgeId>, StoreError> {
+    let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let rows = sqlx::query(
+        "SELECT DISTINCT n.bridge_id FROM job j JOIN acs_encoder n ON n.acs_encoder_id = j.acs_encoder_id
+         WHERE j.state <> 'done' AND n.bridge_id IS NOT NULL
+         AND (j.state = 'waiting' OR (j.state = 'offered' AND j.moved_at <= $1))",
+    )
+    .bind(now.ms().saturating_sub(lease_ms))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| row.id("bridge_id")).collect()
+}
+
 /// Offers a job. `None`: it was offered to somebody else meanwhile, or is done.
 pub async fn offer(
     connection: &mut Connection,

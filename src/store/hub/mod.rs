@@ -13,6 +13,8 @@ pub mod acs_users;
 pub mod action_attempts;
 pub mod events;
 pub mod jobs;
+pub mod keys;
+pub mod nodes;
 pub mod select;
 pub mod user_identities;
 
@@ -25,8 +27,10 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 /// The hub's database: access system, people, credentials, encoders, attempts, events.
-pub const SCHEMA: Schema =
-    Schema { name: "hub", migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql")] };
+pub const SCHEMA: Schema = Schema {
+    name: "hub",
+    migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql"), include_str!("0003_nodes.sql")],
+};
 
 /// Reads a row's columns as the types that they hold.
 trait Columns {

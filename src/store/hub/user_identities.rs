@@ -13,22 +13,38 @@ const SELECT: &str = "SELECT u.user_identity_id, u.workspace_id, u.user_identity
     u.full_name, u.created_at FROM user_identity u";
 
 /// One person.
-pub async fn get(connection: &mut Connection, id: UserIdentityId) -> Result<Option<UserIdentity>, StoreError> {
+pub async fn get(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: UserIdentityId,
+) -> Result<Option<UserIdentity>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("u.workspace_id = $", Some(workspace));
     select.and_id("u.user_identity_id = $", Some(id));
     one(select, connection).await
 }
 
 /// The person with this key.
-pub async fn by_key(connection: &mut Connection, key: &str) -> Result<Option<UserIdentity>, StoreError> {
+pub async fn by_key(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    key: &str,
+) -> Result<Option<UserIdentity>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("u.workspace_id = $", Some(workspace));
     select.and_value("u.user_identity_key = $", key);
     one(select, connection).await
 }
 
 /// People.
-pub async fn list(connection: &mut Connection, filter: &List, page: Page) -> Result<Paged<UserIdentity>, StoreError> {
+pub async fn list(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    filter: &List,
+    page: Page,
+) -> Result<Paged<UserIdentity>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and_id("u.workspace_id = $", Some(workspace));
     select.and_elsewhere(&[&filter.credential_manager_acs_system_id]);
     select.and_any_of("u.user_identity_id", filter.user_identity_ids.0.as_deref());
     select.and_maybe("u.created_at < $", filter.created_before);

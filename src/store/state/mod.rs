@@ -1,6 +1,6 @@
 //! The daemon's own state: links, the journal of jobs, the outbox of results.
 
-use super::{Database, Schema, StoreError};
+use super::{Database, Realm, Schema, StoreError};
 use crate::api::bridge::{Job, Outcome, ResultRequest};
 use crate::clock;
 use serde::Serialize;
@@ -56,7 +56,7 @@ impl State {
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let url = format!("sqlite://{}", state_dir.join(FILE).display());
         let database = Database::open(&url, SCHEMA).await?;
-        let mut write = database.begin().await?;
+        let mut write = database.begin(Realm::Common).await?;
         sqlx::query("DELETE FROM journal WHERE outcome IS NOT NULL AND updated_at < $1")
             .bind(clock::wall_ms() - JOURNAL_KEPT_MS)
             .execute(&mut *write)
@@ -67,7 +67,7 @@ impl State {
 
     /// This daemon's lasting id, made on first use.
     pub async fn bridge_id(&self) -> Result<Uuid, StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query("INSERT INTO settings (name, value) VALUES ('bridge_id', $1) ON CONFLICT (name) DO NOTHING")
             .bind(Uuid::new_v4().to_string())
             .execute(&mut *write)
@@ -89,7 +89,7 @@ impl State {
 
     /// Links a device; an encoder has one device, so another one's link to it ends.
     pub async fn link(&self, device_id: &str, acs_encoder_id: Uuid) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query(
             "UPDATE links SET acs_encoder_id = NULL, unlinked = 1, updated_at = $3
              WHERE acs_encoder_id = $1 AND device_id <> $2",
@@ -106,7 +106,7 @@ impl State {
 
     /// Ends a device's link and keeps it from being made again by itself.
     pub async fn unlink(&self, device_id: &str) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         set_link(&mut write, device_id, None).await?;
         write.commit().await?;
         Ok(())
@@ -114,7 +114,7 @@ impl State {
 
     /// Gives a device a name.
     pub async fn rename(&self, device_id: &str, display_name: &str) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query(
             "INSERT INTO links (device_id, display_name, updated_at) VALUES ($1, $2, $3)
              ON CONFLICT (device_id) DO UPDATE SET display_name = $2, updated_at = $3",
@@ -130,7 +130,7 @@ impl State {
 
     /// Remembers which device was seen at a configured port.
     pub async fn remember_port(&self, path: &Path, device_id: &str) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query(
             "INSERT INTO ports (path, device_id) VALUES ($1, $2) ON CONFLICT (path) DO UPDATE SET device_id = $2",
         )
@@ -155,7 +155,7 @@ impl State {
     /// Writes a job down before anything is done about it. A job that is there already keeps its moment of issue and
     /// what is known of it; only the offer is renewed.
     pub async fn journal_begin(&self, job: &Job, issued_at: u32) -> Result<JournalRow, StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         let row = sqlx::query(
             "INSERT INTO journal (action_attempt_id, job, issued_at, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
              ON CONFLICT (action_attempt_id) DO UPDATE SET job = $2, updated_at = $4
@@ -173,7 +173,7 @@ impl State {
 
     /// Writes down which card is about to be written, and how.
     pub async fn journal_touch(&self, attempt: Uuid, card_number: &str, plan: &str) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query("UPDATE journal SET card_number = $2, plan = $3, updated_at = $4 WHERE action_attempt_id = $1")
             .bind(attempt.to_string())
             .bind(card_number)
@@ -188,7 +188,7 @@ impl State {
     /// Writes down how a job ended and queues its result, both or neither. The first outcome stays.
     pub async fn journal_finish(&self, result: &ResultRequest) -> Result<(), StoreError> {
         let attempt = result.action_attempt_id.to_string();
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         let first = sqlx::query(
             "UPDATE journal SET outcome = $2, updated_at = $3 WHERE action_attempt_id = $1 AND outcome IS NULL
              RETURNING action_attempt_id",
@@ -207,7 +207,7 @@ impl State {
 
     /// Queues the result of an ended job once more, for a hub that offers it again.
     pub async fn queue_again(&self, result: &ResultRequest) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         queue(&mut write, result).await?;
         write.commit().await?;
         Ok(())
@@ -235,7 +235,7 @@ impl State {
 
     /// Takes an acknowledged result out of the outbox.
     pub async fn outbox_remove(&self, attempt: Uuid) -> Result<(), StoreError> {
-        let mut write = self.database.begin().await?;
+        let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query("DELETE FROM outbox WHERE action_attempt_id = $1")
             .bind(attempt.to_string())
             .execute(&mut *write)
