@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test build demo test fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test setup-bench build demo test bench-hub fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -18,6 +18,9 @@ setup-demo: ## install what the lines that the demo prints need: curl, the Seam 
 setup-test: ## install what the tests run against: libnfc's tools, the Seam SDK in target/venv
 	@scripts/setup test
 
+setup-bench: ## install what the hub is measured beside: fake-seam-connect and a Node in target/peer
+	@scripts/setup bench
+
 build: setup-build ## build everything for development
 	cargo build --locked --workspace
 
@@ -27,6 +30,9 @@ demo: setup-demo ## run a hub with two virtual encoders; options in ARGS, such a
 
 test: ## check format, lints and dependencies, and run all tests with their real parts
 	@scripts/test
+
+bench-hub: setup-bench ## measure the hub beside fake-seam-connect and alone; fails when a goal is missed
+	cargo bench --locked --bench hub
 
 fmt: ## format the code
 	cargo fmt --all

@@ -4,7 +4,7 @@
 //!
 //! | variable | means |
 //! | --- | --- |
-//! | `ENCODERD_BENCH_DATABASE` | our hub's database, `postgres://…`; without it SQLite files below `target/tmp` |
+//! | `ENCODERD_BENCH_DATABASE` | the PostgreSQL server for our hub, `postgres://…`: each of its starts gets a schema there, which stays; without it SQLite files below `target/tmp` |
 //! | `ENCODERD_BENCH_PARTS` | some of `reads,starts,alone`; without it all |
 //! | `ENCODERD_BENCH_POLLS` | how many desks wait; without it 10,000 |
 //! | `ENCODERD_BENCH_QUICK` | `1`: everything small, to see whether it works |
@@ -30,7 +30,7 @@ use std::time::Duration;
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Of our hub; none: SQLite.
+    /// The PostgreSQL server for our hub; none: SQLite.
     pub(crate) database: Option<String>,
     /// Rounds of reads.
     pub(crate) rounds: usize,
@@ -110,7 +110,7 @@ async fn run(settings: &Settings) -> anyhow::Result<Report> {
     // Below `target`, since `/tmp` is often memory, where a durable write costs nothing.
     let directory = tempfile::Builder::new().prefix("bench-hub-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut report = Report::default();
-    report.say(&machine(directory.path())?);
+    report.say(&machine(settings, directory.path())?);
     if parts.contains(&"reads") || parts.contains(&"starts") {
         report.say("\n| what | encoderd hub | fake-seam-connect | ratio | goal |\n| --- | --- | --- | --- | --- |");
     }
@@ -134,17 +134,18 @@ async fn run(settings: &Settings) -> anyhow::Result<Report> {
 }
 
 /// What it was measured on.
-fn machine(directory: &Path) -> anyhow::Result<String> {
+fn machine(settings: &Settings, directory: &Path) -> anyhow::Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let models = processors.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let models: Vec<&str> = models.map(|(_, model)| model).collect();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let writes = durable_writes(directory)?;
     Ok(format!(
-        "Machine: {} × {}, Linux {}. A write of 4 kB with fsync on its disk: p50 {:.2} ms, p99 {:.2} ms.",
+        "Machine: {} × {}, Linux {}. Our hub on {}. A write of 4 kB with fsync on its disk: p50 {:.2} ms, p99 {:.2} ms.",
         models.len(),
         models.first().unwrap_or(&"unknown processor"),
         kernel.trim(),
+        if settings.database.is_some() { "PostgreSQL" } else { "SQLite" },
         writes.quantile_ms(50),
         writes.quantile_ms(99),
     ))

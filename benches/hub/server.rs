@@ -5,6 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use encoderd::clock::{self, Deadline};
 use encoderd::keys::BRIDGE_TOKEN_FILE;
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _};
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -47,18 +48,20 @@ impl Drop for Process {
 }
 
 impl Server {
-    /// Starts our hub on a state directory of its own; `database` is an address, or a file in that directory.
-    pub(crate) async fn ours(directory: &Path, database: Option<&str>) -> anyhow::Result<Self> {
+    /// Starts our hub on a directory of its own, which may hold what an earlier one has left; `postgres` is the server
+    /// for its database.
+    pub(crate) async fn ours(directory: &Path, postgres: Option<&str>) -> anyhow::Result<Self> {
         let address = free_address()?;
         fs::create_dir_all(directory)?;
-        let database = match database {
-            Some(url) => url.to_owned(),
+        let database = match postgres {
+            Some(server) => schema(server, directory).await?,
             None => format!("sqlite://{}", directory.join("hub.db").display()),
         };
         let config = directory.join("encoderd.toml");
         let settings = json!({
             "daemon": { "state_dir": directory.join(STATE) },
-            "hub": { "listen": address, "database": database },
+            // The bound on a key's requests is counted against, and never reached.
+            "hub": { "listen": address, "database": database, "requests_per_second": 1_000_000 },
             "property": {
                 "name": "Bench", "time_zone": "Europe/Zurich",
                 "entrances": [{ "name": "Room 101", "door": 101 }, { "name": "Room 102", "door": 102 }],
@@ -73,11 +76,13 @@ impl Server {
 
     /// Starts fake-seam-connect with its sample data.
     pub(crate) async fn peer(directory: &Path) -> anyhow::Result<Self> {
-        let program = peer_directory().join("dist/server.js");
+        // Where `scripts/setup bench` puts it, with the Node that runs it.
+        let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peer/node_modules");
+        let program = modules.join("@seamapi/fake-seam-connect/dist/server.js");
         ensure!(program.exists(), "{} is missing: run this with `make bench-hub`", program.display());
         let address = free_address()?;
         fs::create_dir_all(directory)?;
-        let mut command = Command::new("node");
+        let mut command = Command::new(modules.join(".bin/node"));
         command.arg(program).arg("--seed").env("PORT", address.port().to_string());
         let api = Caller { address, key: PEER_KEY.to_owned() };
         Self::start(command, api, "/health", directory, "peer.log").await
@@ -177,10 +182,14 @@ impl Process {
     }
 }
 
-/// Where `make bench-hub` puts the peer.
-pub(crate) fn peer_directory() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("node-bench");
-    target.join("node_modules/@seamapi/fake-seam-connect")
+/// The address of a schema of this directory's own on a PostgreSQL server, made when it is missing.
+async fn schema(server: &str, directory: &Path) -> anyhow::Result<String> {
+    let name = directory.file_name().context("a directory without a name")?.display().to_string().replace('-', "_");
+    let schema = format!("bench_{}_{name}", std::process::id());
+    let mut connection = sqlx::PgConnection::connect(server).await?;
+    connection.execute(sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).await?;
+    connection.close().await?;
+    Ok(format!("{server}?options[search_path]={schema}"))
 }
 
 /// An address that nobody listens on. The peer cannot say which port it took, so it has to be told.
