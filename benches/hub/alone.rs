@@ -226,18 +226,18 @@ impl Floor {
             self.hub.files_max()?
         );
         note(&format!("{count} more desks, and a poll of each"))?;
-        let before = (self.hub.memory_mb()?, self.hub.files_open()?);
+        let memory_before = self.hub.memory_mb()?;
         let bridge = self.bridge.clone();
         for desk in in_parallel(count, move |_| desk(bridge.clone(), 1)).await? {
             self.at_work.spawn(desk.idle(self.bridge.caller().clone()));
         }
         let end = Deadline::after(Duration::from_mins(2));
-        while self.hub.files_open()? < before.1 + count {
+        while self.hub.files_open()? < count + DESKS {
             self.still_at_work()?;
             ensure!(
                 !end.has_passed(),
-                "the hub holds {} of {count} connections, and no more",
-                self.hub.files_open()?.saturating_sub(before.1)
+                "the hub has {} files open, and {count} polls wait to be let in",
+                self.hub.files_open()?
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -252,7 +252,7 @@ impl Floor {
         let took = clock::now().duration_since(begun);
         let busy = u32::try_from(self.hub.ticks()? - ticks).map_or(f64::NAN, f64::from) / took.as_secs_f64();
         self.still_at_work()?;
-        report.alone("memory before they came", "MB", &Figure::once(before.0), Goal::None);
+        report.alone("memory before they came", "MB", &Figure::once(memory_before), Goal::None);
         let what = format!("memory with {count} idle polls");
         report.alone(&what, "MB", &Figure::new(memory), Goal::AtMost(MEMORY_MB_MAX));
         report.alone(&format!("processor with {count} idle polls"), "% of one", &Figure::once(busy), Goal::None);

@@ -4,12 +4,15 @@
 //! an answer has to name its length.
 
 use anyhow::{Context as _, bail};
+use encoderd::clock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Where a server is and with which key it is asked.
 #[derive(Clone, Debug)]
@@ -127,11 +130,15 @@ impl Head {
     }
 }
 
+/// A connection that was silent for longer is not used again: the server may be about to close it.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// Connections to one server; grows when all are in use, so that no request waits for another one's answer.
 #[derive(Debug)]
 pub(crate) struct Pool {
     caller: Caller,
-    idle: Mutex<Vec<Connection>>,
+    /// With the moment of their last answer.
+    idle: Mutex<Vec<(Connection, Instant)>>,
 }
 
 impl Pool {
@@ -146,17 +153,17 @@ impl Pool {
     /// A POST whose answer must be 200.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         let request = self.caller.post(path, body)?;
-        let idle = self.idle().pop();
+        let idle = self.idle().pop().filter(|(_, since)| clock::now().duration_since(*since) < IDLE_TIME_MAX);
         let mut connection = match idle {
-            Some(connection) => connection,
+            Some((connection, _)) => connection,
             None => self.caller.connect().await?,
         };
         let answer = connection.json(&request).await?;
-        self.idle().push(connection);
+        self.idle().push((connection, clock::now()));
         Ok(answer)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
