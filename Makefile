@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test setup-bench build demo test bench-hub fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test setup-bench build demo test test-hub bench-hub fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -15,10 +15,10 @@ setup-build: ## install what a build needs: a C compiler
 setup-demo: ## install what the lines that the demo prints need: curl, the Seam SDK in target/venv
 	@scripts/setup demo
 
-setup-test: ## install what the tests run against: libnfc's tools, the Seam SDK in target/venv
+setup-test: ## install what the tests run against: libnfc's tools, PostgreSQL, the Seam SDKs in target/venv and target/node
 	@scripts/setup test
 
-setup-bench: ## install what the hub is measured beside: fake-seam-connect and a Node in target/peer
+setup-bench: ## install the peer that the hub is measured beside, in target/peer
 	@scripts/setup bench
 
 build: setup-build ## build everything for development
@@ -30,6 +30,9 @@ demo: setup-demo ## run a hub with two virtual encoders; options in ARGS, such a
 
 test: ## check format, lints and dependencies, and run all tests with their real parts
 	@scripts/test
+
+test-hub: ## run the hub's tests alone, on SQLite and on PostgreSQL, and hold its answers against Seam's models
+	@scripts/test hub
 
 bench-hub: setup-bench ## measure the hub beside fake-seam-connect and alone; fails when a goal is missed
 	cargo bench --locked --bench hub

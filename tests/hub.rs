@@ -14,11 +14,23 @@ mod cards;
 mod endpoints;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/hostile.rs"]
+mod hostile;
+#[path = "hub/lists.rs"]
+mod lists;
+#[path = "hub/migrations.rs"]
+mod migrations;
+#[path = "support/neighbour.rs"]
+mod neighbour;
+#[path = "hub/nodes.rs"]
+mod nodes;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
 #[path = "hub/startup.rs"]
 mod startup;
+#[path = "hub/stream.rs"]
+mod stream;
 #[path = "support/hub.rs"]
 mod support;

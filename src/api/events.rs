@@ -174,6 +174,20 @@ pub struct Get {
     pub event_type: Option<String>,
 }
 
+/// `/encoderd/v1/events`: server-sent events.
+///
+/// Messages of the type `event` carry an event of the API and its place as `id`; those of the type `encoder` an encoder
+/// that changed, as `/encoderd/v1/encoders` shows it. The header `last-event-id`, which browsers send by themselves when
+/// they connect again, goes on behind that place.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Watch {
+    /// Goes on behind this place, as `last-event-id` does; absent: from now on.
+    pub after: Option<i64>,
+    /// Tells of encoders too: all of them at first, then those that change.
+    pub encoders: Option<bool>,
+}
+
 /// `/events/list`; without `since` and `between`: the newest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

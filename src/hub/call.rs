@@ -11,6 +11,7 @@ use crate::store::hub::select::{Page, Paged};
 use crate::store::{Reading, StoreError, Transaction};
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -103,7 +104,7 @@ impl Call<Desk> {
 
 /// A handler: takes a call and its parameters, and answers.
 pub(super) trait Handler<C, P, A>: Clone + Send + Sync + 'static {
-    /// Handles a request: who asks comes first, so that a stranger learns nothing of what a path takes.
+    /// Handles a request.
     fn handle(self, hub: Hub, request: Request) -> impl Future<Output = Response> + Send + 'static;
 }
 
@@ -116,30 +117,59 @@ where
     Answering: Future<Output = Result<A, ApiError>> + Send + 'static,
 {
     async fn handle(self, hub: Hub, request: Request) -> Response {
-        let answered = async {
-            let (parts, body) = request.into_parts();
-            // Only a connection that the server did not accept itself has no peer: one in a test.
-            let peer = parts.extensions.get().copied().unwrap_or(Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
-            let caller = C::admit(&hub, &parts.headers, peer).await?;
-            let pages = Pages::of(&parts);
-            let input = request::read(&parts, body).await?;
-            self(Call { hub, caller, pages }, input).await
+        let answered = match asked(hub, request).await {
+            Ok((call, input)) => self(call, input).await,
+            Err(error) => Err(error),
         };
-        match answered.await {
+        match answered {
             Ok(answer) => Json(answer).into_response(),
             Err(error) => error.into_response(),
         }
     }
 }
 
+/// An answer in the making.
+type Answered = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 /// A handler as the router takes it.
 pub(super) fn service<C, P, A, H>(
     handler: H,
-) -> impl Fn(State<Hub>, Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
+) -> impl Fn(State<Hub>, Request) -> Answered + Clone + Send + Sync + 'static
 where
     H: Handler<C, P, A>,
 {
     move |State(hub), request| Box::pin(handler.clone().handle(hub, request))
+}
+
+/// A handler whose answer does not end, as the router takes it.
+pub(super) fn endless<C, P, F, Answering>(handler: F) -> impl Fn(State<Hub>, Request) -> Answered + Clone
+where
+    C: Caller + 'static,
+    P: DeserializeOwned + Send + 'static,
+    F: Fn(Call<C>, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    move |State(hub), request| {
+        let handler = handler.clone();
+        Box::pin(async move {
+            let headers = request.headers().clone();
+            match asked(hub, request).await {
+                Ok((call, input)) => handler(call, input, headers).await.unwrap_or_else(ApiError::into_response),
+                Err(error) => error.into_response(),
+            }
+        })
+    }
+}
+
+/// Who asks comes first, so that a stranger learns nothing of what a path takes.
+async fn asked<C: Caller, P: DeserializeOwned>(hub: Hub, request: Request) -> Result<(Call<C>, P), ApiError> {
+    let (parts, body) = request.into_parts();
+    // Only a connection that the server did not accept itself has no peer: one in a test.
+    let peer = parts.extensions.get().copied().unwrap_or(Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let caller = C::admit(&hub, &parts.headers, peer).await?;
+    let pages = Pages::of(&parts);
+    let input = request::read(&parts, body).await?;
+    Ok((Call { hub, caller, pages }, input))
 }
 
 /// How a type looks in JSON.

@@ -1,10 +1,13 @@
 //! How encoders are right now: what their daemons last said of them, and whether those are there.
 
 use super::{Hub, nodes};
-use crate::api::acs_encoders::{LiveEncoder, LiveFault};
+use crate::api::acs_encoders::{List, LiveEncoder, LiveFault};
 use crate::api::bridge::{EncoderState, Presence};
+use crate::api::id::WorkspaceId;
+use crate::api::parameters::LIMIT_MAX;
 use crate::fault::{Fault, FaultKind, Work};
 use crate::store::hub::acs_encoders::{self, Encoder, Reported};
+use crate::store::hub::select::Page;
 use crate::store::{Connection, StoreError};
 
 /// Why nothing can be done on an encoder right now, if so.
@@ -45,8 +48,23 @@ fn fault_of(encoder: &Encoder, connected: bool, reported: Option<&Reported>) -> 
     }
 }
 
+/// The encoders of a workspace as they are shown.
+pub(super) async fn all_live(
+    hub: &Hub,
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+) -> Result<Vec<LiveEncoder>, StoreError> {
+    let page = Page { limit: LIMIT_MAX, after: None };
+    let known = acs_encoders::list(&mut *connection, workspace, &List::default(), page).await?;
+    let mut all = Vec::with_capacity(known.items.len());
+    for encoder in &known.items {
+        all.push(live(hub, &mut *connection, encoder).await?);
+    }
+    Ok(all)
+}
+
 /// An encoder as it is shown.
-pub(super) async fn live(hub: &Hub, connection: &mut Connection, encoder: &Encoder) -> Result<LiveEncoder, StoreError> {
+async fn live(hub: &Hub, connection: &mut Connection, encoder: &Encoder) -> Result<LiveEncoder, StoreError> {
     let bridge_connected = match encoder.bridge_id {
         Some(bridge) => nodes::is_connected(hub, &mut *connection, bridge).await?,
         None => false,

@@ -15,6 +15,7 @@
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
 //! | `openapi` | the API's document, made from the table of routes |
+//! | `stream` | what happens, as it happens |
 //! | `server` | connections, their time-outs, and shutting down |
 
 mod attempts;
@@ -32,6 +33,7 @@ mod property;
 mod request;
 mod routes;
 mod server;
+mod stream;
 
 use self::deadlines::Deadlines;
 use self::limits::Limits;

@@ -91,7 +91,7 @@ fn operations(described: &Described, parameters: &Schema, answer: &Schema, failu
         operation.insert(
             "responses".to_owned(),
             json!({
-                "200": { "description": "OK", "content": { "application/json": { "schema": answer } } },
+                "200": { "description": "OK", "content": { (described.content): { "schema": answer } } },
                 "4XX": failed("The request is wrong, and says why."),
                 "5XX": failed("The hub could not do it; try again."),
             }),

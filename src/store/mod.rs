@@ -245,7 +245,9 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a unique index refused the row: somebody else was first.
     pub fn is_conflict(&self) -> bool {
-        self.statement().and_then(sqlx::Error::as_database_error).is_some_and(|error| error.is_unique_violation())
+        self.statement()
+            .and_then(sqlx::Error::as_database_error)
+            .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
     }
 
     /// Whether the database is out of reach or overloaded for the moment: the same may work in a moment.
@@ -308,8 +310,8 @@ impl Database {
         sqlx::any::install_default_drivers();
         let (rings, _) = broadcast::channel(RINGS_MAX);
         let closed = CancellationToken::new();
-        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
-        let (write, read, engine, place) = if matches!(scheme, Some("postgres" | "postgresql")) {
+        let is_postgres = url.starts_with("postgres:") || url.starts_with("postgresql:");
+        let (write, read, engine, place) = if is_postgres {
             let (pool, place) = postgres::connect(url).await?;
             (pool.clone(), pool, Engine::Postgres, place)
         } else {

@@ -7,7 +7,7 @@
 // from the OpenAPI document in @seamapi/types. Exit 0 when all fits, 1 when something does not or there was nothing to
 // check, 2 when the call was wrong.
 
-import { readFileSync, realpathSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 // `schemas` of the package lacks access_grant, access_method and space: hence its inner files.
@@ -194,6 +194,11 @@ function main(files) {
   if (files.length === 0) {
     console.error('usage: strict.mjs RECORD…')
     return 2
+  }
+  const absent = files.filter((file) => !existsSync(file))
+  if (absent.length > 0) {
+    console.error(`strict: nothing was recorded in ${absent.join(', ')}`)
+    return 1
   }
   const lines = files.flatMap((file) => readFileSync(file, 'utf8').split('\n').filter((line) => line !== ''))
   const { answers, paths, complaints } = judge_all(lines)

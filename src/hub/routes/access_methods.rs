@@ -11,7 +11,7 @@ use crate::store::hub::access_methods;
 pub(super) async fn get(call: Call, get: Get) -> Result<One<AccessMethod>, ApiError> {
     let method =
         access_methods::get(&mut *call.read().await?, call.system().workspace_id, get.access_method_id).await?;
-    method.map(|method| One(method)).ok_or_else(|| ApiError::no::<AccessMethod>(get.access_method_id))
+    method.map(One).ok_or_else(|| ApiError::no::<AccessMethod>(get.access_method_id))
 }
 
 pub(super) async fn list(call: Call, list: List) -> Result<Many<AccessMethod>, ApiError> {

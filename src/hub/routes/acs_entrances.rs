@@ -9,7 +9,7 @@ use crate::store::hub::acs_entrances;
 pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsEntrance>, ApiError> {
     let entrance =
         acs_entrances::get(&mut *call.read().await?, call.system().workspace_id, get.acs_entrance_id).await?;
-    entrance.map(|entrance| One(entrance)).ok_or_else(|| ApiError::no::<AcsEntrance>(get.acs_entrance_id))
+    entrance.map(One).ok_or_else(|| ApiError::no::<AcsEntrance>(get.acs_entrance_id))
 }
 
 pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsEntrance>, ApiError> {

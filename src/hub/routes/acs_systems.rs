@@ -8,7 +8,7 @@ use crate::store::hub::acs_systems;
 
 pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsSystem>, ApiError> {
     let system = acs_systems::get(&mut *call.read().await?, call.system().workspace_id, get.acs_system_id).await?;
-    system.map(|system| One(system)).ok_or_else(|| ApiError::no::<AcsSystem>(get.acs_system_id))
+    system.map(One).ok_or_else(|| ApiError::no::<AcsSystem>(get.acs_system_id))
 }
 
 pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsSystem>, ApiError> {

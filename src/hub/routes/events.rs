@@ -14,7 +14,7 @@ pub(super) async fn get(call: Call, get: Get) -> Result<One<Event>, ApiError> {
     }
     let event = events::get(&mut *call.read().await?, call.system().workspace_id, &get).await?;
     event
-        .map(|event| One(event))
+        .map(One)
         .ok_or_else(|| ApiError::no_such::<Event>(json!({ "event_id": get.event_id, "event_type": get.event_type })))
 }
 

@@ -20,22 +20,25 @@ mod user_identities;
 mod workspaces;
 
 use super::Hub;
-use super::auth::Caller;
-use super::call::{Describe, Handler, describe, service};
+use super::auth::{Application, Caller};
+use super::call::{Call, Describe, Handler, describe, endless, service};
 use super::error::{ApiError, Invalid};
-use super::openapi;
+use super::{openapi, stream};
 use crate::api::acs_entrances::AcsEntrance;
+use crate::api::events::Event;
 use crate::api::id::{AcsEntranceId, AcsSystemId};
 use crate::api::time::Time;
 use crate::clock;
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::Times;
 use axum::Router;
-use axum::http::Method;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::future::Future;
 
 /// All routes.
 fn table() -> Vec<Route> {
@@ -73,6 +76,7 @@ fn table() -> Vec<Route> {
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        streamed("/encoderd/v1/events", stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
         route("/bridge/v1/events", CREATE, bridge::events),
@@ -120,6 +124,8 @@ pub(super) struct Described {
     pub(super) parameters: Describe,
     /// Its answer.
     pub(super) answer: Describe,
+    /// What the answer is sent as.
+    pub(super) content: &'static str,
 }
 
 /// The methods that a path takes.
@@ -143,7 +149,35 @@ where
     Route {
         path,
         service: on(filter, service(handler)),
-        described: Described { path, methods, scheme: C::SCHEME, parameters: describe::<P>, answer: describe::<A> },
+        described: Described {
+            path,
+            methods,
+            scheme: C::SCHEME,
+            parameters: describe::<P>,
+            answer: describe::<A>,
+            content: "application/json",
+        },
+    }
+}
+
+/// A path whose answer does not end.
+fn streamed<P, F, Answering>(path: &'static str, handler: F) -> Route
+where
+    P: DeserializeOwned + JsonSchema + Send + 'static,
+    F: Fn(Call, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
+    Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    Route {
+        path,
+        service: get(endless(handler)),
+        described: Described {
+            path,
+            methods: &[Method::GET],
+            scheme: Application::SCHEME,
+            parameters: describe::<P>,
+            answer: describe::<Event>,
+            content: "text/event-stream",
+        },
     }
 }
 

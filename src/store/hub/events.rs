@@ -176,6 +176,27 @@ pub async fn list(
     rows.iter().rev().map(read).collect()
 }
 
+/// The events of a workspace behind a place, oldest first, each with its place.
+pub async fn behind(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    place: i64,
+    limit: u32,
+) -> Result<Vec<(i64, Event)>, StoreError> {
+    let mut select = Select::new("SELECT v.position, v.body FROM event v");
+    select.and_id("v.workspace_id = $", Some(workspace));
+    select.and_value("v.position > $", place);
+    let rows = select.fetch_some(" ORDER BY v.position LIMIT $", limit, connection).await?;
+    rows.iter().map(|row| Ok((row.integer("position")?, read(row)?))).collect()
+}
+
+/// The place of a workspace's newest event; 0 before the first.
+pub async fn newest(connection: &mut Connection, workspace: WorkspaceId) -> Result<i64, StoreError> {
+    let mut select = Select::new("SELECT COALESCE(MAX(v.position), 0) AS position FROM event v");
+    select.and_id("v.workspace_id = $", Some(workspace));
+    select.fetch("", connection).await?.first().map_or(Ok(0), |row| row.integer("position"))
+}
+
 fn read(row: &AnyRow) -> Result<Event, StoreError> {
     row.json("body")
 }

@@ -82,6 +82,12 @@ impl From<String> for Bound {
     }
 }
 
+impl From<i64> for Bound {
+    fn from(integer: i64) -> Self {
+        Self::Integer(integer)
+    }
+}
+
 impl From<Time> for Bound {
     fn from(time: Time) -> Self {
         Self::Integer(time.ms())
