@@ -85,10 +85,18 @@ impl Floor {
         Ok(Self { hub, api, bridge, board: Arc::default(), desks, pairs, at_work: JoinSet::new() })
     }
 
-    async fn put_to_work(&mut self) -> anyhow::Result<()> {
+    /// Has all desks count as connected for the next seconds.
+    async fn breathe(&self) -> anyhow::Result<()> {
         for desk in &self.desks {
-            // Connected from here on; the first poll takes a moment.
             desk.breathe(&self.bridge).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_to_work(&mut self) -> anyhow::Result<()> {
+        // The first poll takes a moment.
+        self.breathe().await?;
+        for desk in &self.desks {
             self.at_work.spawn(desk.clone().work(self.bridge.clone(), self.board.clone()));
         }
         Ok(())
@@ -109,6 +117,7 @@ impl Floor {
         note("encodes, accepted only")?;
         let (mut per_second, mut p50, mut p99) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..settings.encode_rounds {
+            self.breathe().await?;
             let breath: JoinSet<_> =
                 self.desks.iter().map(|desk| keep_breathing(desk.clone(), self.bridge.clone())).collect();
             let begun = clock::now();

@@ -3,8 +3,8 @@
 use crate::http::{Caller, Pool};
 use anyhow::{Context as _, ensure};
 use encoderd::api::bridge::{
-    Encoded, EncoderReport, EncoderState, EventsRequest, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest,
-    NextResponse, Outcome, Presence, ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest,
+    Encoded, EncoderReport, EncoderState, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse, Outcome,
+    Presence, Progress, ProgressRequest, ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest,
     SyncResponse,
 };
 use encoderd::clock;
@@ -42,10 +42,12 @@ impl Desk {
         NextRequest { bridge_id: self.bridge_id, wait_seconds: LONG_POLL_SECONDS_MAX, in_hand }
     }
 
-    /// Says something, which counts as being connected.
+    /// Says something that costs the hub next to nothing, and counts as being connected.
     pub(crate) async fn breathe(&self, bridge: &Pool) -> anyhow::Result<()> {
-        let request = EventsRequest { bridge_id: self.bridge_id, events: Vec::new() };
-        let _: Value = bridge.post("/bridge/v1/events", &request).await?;
+        let action_attempt_id = Uuid::nil();
+        let request =
+            ProgressRequest { bridge_id: self.bridge_id, action_attempt_id, progress: Progress::WaitingForCard };
+        let _: Value = bridge.post("/bridge/v1/jobs/progress", &request).await?;
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Settings {
         let polls = variable("ENCODERD_BENCH_POLLS").map(|value| value.parse()).transpose();
         Ok(Self {
             database: variable("ENCODERD_BENCH_DATABASE"),
-            rounds: pick(5, 3),
+            rounds: pick(9, 3),
             warm_up: 100,
             timed: pick(2_000, 300),
             starts: pick(9, 3),
