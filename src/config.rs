@@ -303,15 +303,6 @@ impl Config {
         Ok(())
     }
 
-    /// What is configured and has no effect in this version, in words.
-    pub fn without_effect(&self) -> Vec<&'static str> {
-        let told = [
-            (self.hub.allow_simulate, "hub.allow_simulate: this version has no simulation endpoints"),
-            (self.hub.webhook_allow_private, "hub.webhook_allow_private: this version has no webhooks"),
-        ];
-        told.into_iter().filter_map(|(is_set, sentence)| is_set.then_some(sentence)).collect()
-    }
-
     /// Whether the first sight of a device makes an encoder for it.
     pub fn auto_link(&self) -> bool {
         self.discovery.auto_link.unwrap_or(self.cloud.is_none())

@@ -1,13 +1,13 @@
 //! The one place where a failure becomes a fault: an API error type, one sentence for the clerk, whether trying
 //! again helps, and how loudly it is logged.
 //!
-//! Source of the error types: Seam API types, `ENCODE_CREDENTIAL` and `SCAN_CREDENTIAL` action attempts.
+//! Source of the error types: Seam API types, the four action attempts of credentials.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What kind of work failed; the two have different error types.
+/// What kind of work failed; each has its own error types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
@@ -15,9 +15,50 @@ pub enum Work {
     Encode,
     /// Reading a card.
     Scan,
+    /// Reading a card to give its credential to somebody.
+    ScanToAssign,
+    /// Giving a card that was written before to an access method.
+    Assign,
 }
 
-/// The API's error types of encode and scan attempts.
+impl Work {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Encode, Self::Scan, Self::ScanToAssign, Self::Assign];
+
+    /// The error types that the API's types know for it.
+    pub fn error_types(self) -> &'static [ErrorType] {
+        match self {
+            Self::Encode => &[
+                ErrorType::UncategorizedError,
+                ErrorType::ActionAttemptExpired,
+                ErrorType::NoCredentialOnEncoder,
+                ErrorType::IncompatibleCardFormat,
+                ErrorType::CredentialCannotBeReissued,
+                ErrorType::EncoderNotOnline,
+                ErrorType::EncoderCommunicationTimeout,
+                ErrorType::BridgeDisconnected,
+                ErrorType::EncodingInterrupted,
+                ErrorType::CredentialDeleted,
+            ],
+            Self::Scan => &[
+                ErrorType::UncategorizedError,
+                ErrorType::ActionAttemptExpired,
+                ErrorType::NoCredentialOnEncoder,
+                ErrorType::EncoderNotOnline,
+                ErrorType::EncoderCommunicationTimeout,
+                ErrorType::BridgeDisconnected,
+            ],
+            Self::ScanToAssign => {
+                &[ErrorType::UncategorizedError, ErrorType::ActionAttemptExpired, ErrorType::NoCredentialOnEncoder]
+            }
+            Self::Assign => {
+                &[ErrorType::UncategorizedError, ErrorType::ActionAttemptExpired, ErrorType::CredentialNotFound]
+            }
+        }
+    }
+}
+
+/// The API's error types of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
@@ -41,11 +82,13 @@ pub enum ErrorType {
     EncodingInterrupted,
     /// The credential was deleted before the card was touched.
     CredentialDeleted,
+    /// No credential is on the card that was named.
+    CredentialNotFound,
 }
 
 impl ErrorType {
     /// Every type, for documentation and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::UncategorizedError,
         Self::ActionAttemptExpired,
         Self::NoCredentialOnEncoder,
@@ -56,6 +99,7 @@ impl ErrorType {
         Self::BridgeDisconnected,
         Self::EncodingInterrupted,
         Self::CredentialDeleted,
+        Self::CredentialNotFound,
     ];
 
     /// The type as the API spells it.
@@ -71,6 +115,7 @@ impl ErrorType {
             Self::BridgeDisconnected => "bridge_disconnected",
             Self::EncodingInterrupted => "encoding_interrupted",
             Self::CredentialDeleted => "credential_deleted",
+            Self::CredentialNotFound => "credential_not_found",
         }
     }
 }
@@ -135,6 +180,20 @@ pub enum FaultKind {
     VerificationFailed,
     /// The daemon could not write its journal, so it did not touch the card.
     JournalUnwritable,
+    /// The card that was to be assigned carries no credential: it is blank or another system's.
+    CardWithoutCredential,
+    /// The card that was to be assigned carries a credential that the hub does not know.
+    UnknownCredential,
+    /// The credential belongs to somebody else.
+    CredentialOfAnother,
+    /// The one that the card was to be assigned to is gone.
+    OwnerGone,
+    /// No credential is on the card that was named, or it stands behind another access method.
+    NoCredentialForCard,
+    /// The access method has a card already.
+    MethodHasCard,
+    /// A failure that a simulation was to bring about.
+    Simulated,
 }
 
 /// How loudly a fault is logged.
@@ -150,7 +209,7 @@ pub enum Loudness {
 
 impl FaultKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::NoCard,
         Self::CardNotLifted,
         Self::SeveralCards,
@@ -176,12 +235,19 @@ impl FaultKind {
         Self::Stopping,
         Self::VerificationFailed,
         Self::JournalUnwritable,
+        Self::CardWithoutCredential,
+        Self::UnknownCredential,
+        Self::CredentialOfAnother,
+        Self::OwnerGone,
+        Self::NoCredentialForCard,
+        Self::MethodHasCard,
+        Self::Simulated,
     ];
 
-    /// The API error type. A scan has fewer of them than an encode.
+    /// The API error type. What a kind of work has no type for is uncategorized; the sentence says what it was.
     pub fn error_type(self, work: Work) -> ErrorType {
-        let encode = match self {
-            Self::NoCard | Self::CardNotLifted => ErrorType::NoCredentialOnEncoder,
+        let precise = match self {
+            Self::NoCard | Self::CardNotLifted | Self::CardWithoutCredential => ErrorType::NoCredentialOnEncoder,
             Self::UnsupportedCard
             | Self::ForeignCard
             | Self::BlankCard
@@ -195,6 +261,7 @@ impl FaultKind {
             Self::CredentialDeleted => ErrorType::CredentialDeleted,
             Self::BridgeDisconnected => ErrorType::BridgeDisconnected,
             Self::Expired => ErrorType::ActionAttemptExpired,
+            Self::NoCredentialForCard => ErrorType::CredentialNotFound,
             Self::SeveralCards
             | Self::EncoderBusy
             | Self::CredentialBusy
@@ -202,18 +269,14 @@ impl FaultKind {
             | Self::OtherProperty
             | Self::Stopping
             | Self::VerificationFailed
-            | Self::JournalUnwritable => ErrorType::UncategorizedError,
+            | Self::JournalUnwritable
+            | Self::UnknownCredential
+            | Self::CredentialOfAnother
+            | Self::OwnerGone
+            | Self::MethodHasCard
+            | Self::Simulated => ErrorType::UncategorizedError,
         };
-        match (work, encode) {
-            (
-                Work::Scan,
-                ErrorType::IncompatibleCardFormat
-                | ErrorType::EncodingInterrupted
-                | ErrorType::CredentialCannotBeReissued
-                | ErrorType::CredentialDeleted,
-            ) => ErrorType::UncategorizedError,
-            (Work::Scan | Work::Encode, other) => other,
-        }
+        if work.error_types().contains(&precise) { precise } else { ErrorType::UncategorizedError }
     }
 
     /// One sentence that tells the clerk what happened and what to do.
@@ -256,6 +319,17 @@ impl FaultKind {
             Self::JournalUnwritable => {
                 "encoderd cannot write its journal, so the card was not touched. Check the disk of this PC."
             }
+            Self::CardWithoutCredential => {
+                "There is no credential on this card. Encode one on it, or use another card."
+            }
+            Self::UnknownCredential => {
+                "The credential on this card is not known here, or was deleted. Use another card."
+            }
+            Self::CredentialOfAnother => "This card's credential belongs to somebody else. Unassign it first.",
+            Self::OwnerGone => "The user that the card was for was deleted. Nothing was assigned.",
+            Self::NoCredentialForCard => "No free credential is on this card. Encode the access method instead.",
+            Self::MethodHasCard => "The access method has a card already, or may have one. Request another one.",
+            Self::Simulated => "A failure that was asked for. Nothing is wrong.",
         }
     }
 
@@ -283,8 +357,17 @@ impl FaultKind {
             | Self::NoCardKey
             | Self::Stopping
             | Self::VerificationFailed
-            | Self::JournalUnwritable => true,
-            Self::CredentialOnAnotherCard | Self::CredentialDeleted | Self::OtherProperty => false,
+            | Self::JournalUnwritable
+            | Self::CardWithoutCredential
+            | Self::UnknownCredential
+            | Self::CredentialOfAnother
+            | Self::Simulated => true,
+            Self::CredentialOnAnotherCard
+            | Self::CredentialDeleted
+            | Self::OtherProperty
+            | Self::OwnerGone
+            | Self::NoCredentialForCard
+            | Self::MethodHasCard => false,
         }
     }
 
@@ -303,7 +386,14 @@ impl FaultKind {
             | Self::CredentialBusy
             | Self::CredentialOnAnotherCard
             | Self::CredentialDeleted
-            | Self::Stopping => Loudness::Info,
+            | Self::Stopping
+            | Self::CardWithoutCredential
+            | Self::UnknownCredential
+            | Self::CredentialOfAnother
+            | Self::OwnerGone
+            | Self::NoCredentialForCard
+            | Self::MethodHasCard
+            | Self::Simulated => Loudness::Info,
             Self::DamagedCard
             | Self::WriteProtectedCard
             | Self::EncoderOffline
@@ -345,24 +435,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scan_has_only_the_six_error_types_of_the_api() {
-        let scan = [
-            ErrorType::UncategorizedError,
-            ErrorType::ActionAttemptExpired,
-            ErrorType::NoCredentialOnEncoder,
-            ErrorType::EncoderNotOnline,
-            ErrorType::EncoderCommunicationTimeout,
-            ErrorType::BridgeDisconnected,
-        ];
-        for kind in FaultKind::ALL {
-            assert!(scan.contains(&kind.error_type(Work::Scan)), "{kind:?}");
+    fn each_kind_of_work_has_only_the_error_types_of_the_api_and_each_of_them_a_cause() {
+        for (work, count) in [(Work::Encode, 10), (Work::Scan, 6), (Work::ScanToAssign, 3), (Work::Assign, 3)] {
+            let types = work.error_types();
+            assert_eq!(types.len(), count, "{work:?}");
+            for kind in FaultKind::ALL {
+                assert!(types.contains(&kind.error_type(work)), "{work:?} {kind:?}");
+            }
+            for error_type in types {
+                let has_cause = FaultKind::ALL.iter().any(|kind| kind.error_type(work) == *error_type);
+                assert!(has_cause, "{work:?} {error_type}");
+            }
         }
     }
 
     #[test]
-    fn every_error_type_of_an_encode_has_a_cause() {
+    fn every_error_type_is_spelled_as_in_json_and_belongs_to_some_work() {
         for error_type in ErrorType::ALL {
-            assert!(FaultKind::ALL.iter().any(|kind| kind.error_type(Work::Encode) == error_type), "{error_type}");
+            assert!(Work::ALL.iter().any(|work| work.error_types().contains(&error_type)), "{error_type}");
             assert_eq!(serde_json::to_value(error_type).unwrap(), error_type.as_str());
         }
     }

@@ -178,15 +178,26 @@ pub fn token_or_create(path: &Path, prefix: &str) -> Result<SecretString, KeyErr
     if let Some(token) = token(path)? {
         return Ok(token);
     }
-    let mut random = Zeroizing::new([0; 24]);
+    let token = random_token(prefix)?;
+    write_token(path, &token)?;
+    Ok(token)
+}
+
+/// Makes a token: `prefix` and 256 random bits in hex.
+pub fn random_token(prefix: &str) -> Result<SecretString, KeyError> {
+    let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(random.as_mut()).map_err(|_| KeyError::NoRandomness)?;
     let mut text = Zeroizing::new(prefix.to_owned());
     for byte in random.iter() {
         use std::fmt::Write as _;
         let _infallible = write!(text, "{byte:02x}");
     }
-    write_secret(path, format!("{}\n", text.as_str()).as_bytes())?;
     Ok(SecretString::from(text.as_str()))
+}
+
+/// Writes a token into its file of mode 0600, which may be there already.
+pub fn write_token(path: &Path, token: &SecretString) -> Result<(), KeyError> {
+    write_secret(path, Zeroizing::new(format!("{}\n", token.expose_secret())).as_bytes())
 }
 
 /// Reads a token or API key of one line; `None` when there is none.

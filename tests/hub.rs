@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "hub/admin.rs"]
+mod admin;
+#[path = "hub/assignment.rs"]
+mod assignment;
 #[path = "hub/attempts.rs"]
 mod attempts;
 #[path = "support/auto_desk.rs"]
@@ -12,10 +16,18 @@ mod bridge;
 mod cards;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
+#[path = "hub/ends.rs"]
+mod ends;
+#[path = "hub/errors.rs"]
+mod errors;
 #[path = "hub/grants.rs"]
 mod grants;
+#[path = "hub/guests.rs"]
+mod guests;
 #[path = "hub/hostile.rs"]
 mod hostile;
+#[path = "hub/keys.rs"]
+mod keys;
 #[path = "hub/lists.rs"]
 mod lists;
 #[path = "hub/migrations.rs"]
@@ -24,13 +36,23 @@ mod migrations;
 mod neighbour;
 #[path = "hub/nodes.rs"]
 mod nodes;
+#[path = "hub/pairing.rs"]
+mod pairing;
+#[path = "support/receiver.rs"]
+mod receiver;
 #[path = "hub/requests.rs"]
 mod requests;
 #[path = "hub/sdk.rs"]
 mod sdk;
+#[path = "hub/simulation.rs"]
+mod simulation;
+#[path = "hub/spaces.rs"]
+mod spaces;
 #[path = "hub/startup.rs"]
 mod startup;
 #[path = "hub/stream.rs"]
 mod stream;
 #[path = "support/hub.rs"]
 mod support;
+#[path = "hub/webhooks.rs"]
+mod webhooks;

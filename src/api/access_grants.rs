@@ -2,7 +2,8 @@
 
 use crate::api::envelope::Object;
 use crate::api::id::{
-    AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, ElsewhereId, UserIdentityId, WorkspaceId,
+    AccessGrantId, AccessMethodId, AcsEntranceId, AcsSystemId, CustomizationProfileId, ElsewhereId, SpaceId,
+    UserIdentityId, WorkspaceId,
 };
 use crate::api::parameters::{AnyOf, Change, Filled, Limit};
 use crate::api::time::Time;
@@ -26,14 +27,17 @@ pub struct AccessGrant {
     /// The caller's reservation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservation_key: Option<String>,
-    /// This hub has no spaces.
-    pub location_ids: Nothing,
-    /// This hub has no spaces.
-    pub space_ids: Nothing,
+    /// The older name of `space_ids`.
+    pub location_ids: Vec<SpaceId>,
+    /// The spaces that it opens.
+    pub space_ids: Vec<SpaceId>,
     /// What was asked for.
     pub requested_access_methods: Vec<RequestedAccessMethod>,
     /// What came of it.
     pub access_method_ids: Vec<AccessMethodId>,
+    /// How Seam's own pages would look to the guest; kept for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customization_profile_id: Option<CustomizationProfileId>,
     /// The caller's name for it.
     pub name: Option<String>,
     /// A name that is never empty.
@@ -84,20 +88,22 @@ pub struct Create {
     /// Which doors.
     #[serde(default)]
     pub acs_entrance_ids: AnyOf<AcsEntranceId>,
-    /// The older way to name doors.
+    /// The older way to name doors: with a name they become a space.
     pub location: Option<RequestLocation>,
-    /// This hub has no spaces.
+    /// Which spaces, with all their doors.
     #[serde(default)]
-    pub space_ids: AnyOf<String>,
-    /// This hub has no spaces.
+    pub space_ids: AnyOf<SpaceId>,
+    /// The same by the caller's own keys.
     #[serde(default)]
     pub space_keys: AnyOf<String>,
-    /// This hub has no spaces; the older name.
+    /// The older name of `space_ids`.
     #[serde(default)]
-    pub location_ids: AnyOf<String>,
+    pub location_ids: AnyOf<SpaceId>,
     /// This hub has no devices.
     #[serde(default)]
-    pub device_ids: AnyOf<String>,
+    pub device_ids: AnyOf<ElsewhereId>,
+    /// How Seam's own pages would look to the guest; kept for the caller.
+    pub customization_profile_id: Option<CustomizationProfileId>,
     /// From when; absent: now.
     pub starts_at: Option<Time>,
     /// Until when; absent or null: without end.
@@ -108,12 +114,16 @@ pub struct Create {
     pub reservation_key: Option<Filled>,
 }
 
-/// The older way to name doors.
+/// The older way to name doors: with a name they become a space.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestLocation {
     /// Which doors.
     pub acs_entrance_ids: AnyOf<AcsEntranceId>,
+    /// This hub has no devices.
+    pub device_ids: AnyOf<ElsewhereId>,
+    /// The space's name.
+    pub name: Option<Filled>,
 }
 
 /// An access method to be made.
@@ -121,6 +131,10 @@ pub struct RequestLocation {
 pub struct RequestAccessMethod {
     /// Only `card` here.
     pub mode: AccessMode,
+    /// A card has none.
+    pub code: Option<String>,
+    /// For keys on phones; a card can be used as often as one likes.
+    pub instant_key_max_use_count: Option<u32>,
 }
 
 /// `/access_grants/get`: by its id or by its key.
@@ -152,16 +166,32 @@ pub struct List {
     pub access_code_id: Option<ElsewhereId>,
     /// Those of a device; this hub has none.
     pub device_id: Option<ElsewhereId>,
-    /// Those of a location; this hub has none.
-    pub location_id: Option<ElsewhereId>,
-    /// Those of a space; this hub has none.
-    pub space_id: Option<ElsewhereId>,
+    /// The older name of `space_id`.
+    pub location_id: Option<SpaceId>,
+    /// Those to this space.
+    pub space_id: Option<SpaceId>,
     /// Those of a customer; this hub has none.
     pub customer_key: Option<String>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.
     pub page_cursor: Option<String>,
+}
+
+/// `/access_grants/delete`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Delete {
+    /// Which.
+    pub access_grant_id: AccessGrantId,
+}
+
+/// `/access_grants/request_access_methods`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RequestAccessMethods {
+    /// For which grant.
+    pub access_grant_id: AccessGrantId,
+    /// What to make.
+    pub requested_access_methods: Vec<RequestAccessMethod>,
 }
 
 /// `/access_grants/update`

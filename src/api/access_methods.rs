@@ -1,8 +1,8 @@
 //! `/access_methods/…`
 
 use crate::api::envelope::Object;
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId, ElsewhereId, WorkspaceId};
-use crate::api::parameters::Limit;
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsEncoderId, AcsEntranceId, ElsewhereId, SpaceId, WorkspaceId};
+use crate::api::parameters::{Filled, Limit};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing};
 use schemars::JsonSchema;
@@ -68,12 +68,32 @@ pub struct List {
     pub access_code_id: Option<ElsewhereId>,
     /// Those of a device; this hub has none.
     pub device_id: Option<ElsewhereId>,
-    /// Those of a space; this hub has none.
-    pub space_id: Option<ElsewhereId>,
+    /// Those of grants to this space.
+    pub space_id: Option<SpaceId>,
     /// At most so many.
     pub limit: Limit,
     /// From here on.
     pub page_cursor: Option<String>,
+}
+
+/// `/access_methods/delete`: one, all of a grant, or all of a reservation's grants.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Delete {
+    /// This one.
+    pub access_method_id: Option<AccessMethodId>,
+    /// Those of this grant.
+    pub access_grant_id: Option<AccessGrantId>,
+    /// Those of the grants of this reservation.
+    pub reservation_key: Option<String>,
+}
+
+/// `/access_methods/assign_card`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AssignCard {
+    /// Which gets it.
+    pub access_method_id: AccessMethodId,
+    /// The card's UID.
+    pub card_number: Filled,
 }
 
 /// `/access_methods/encode`

@@ -1,5 +1,6 @@
 //! `/acs/credentials/…`
 
+use crate::api::credential_metadata::{Hotek, SaltoSpace, ShownVisionline, ShownVostio, Visionline, Vostio};
 use crate::api::envelope::Object;
 use crate::api::id::{
     AcsCredentialId, AcsEntranceId, AcsSystemId, AcsUserId, ConnectedAccountId, UserIdentityId, WorkspaceId,
@@ -49,7 +50,7 @@ pub struct AcsCredential {
     /// Until when it opens; absent: without end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<Time>,
-    /// Never here.
+    /// Whether its card opens once.
     pub is_one_time_use: bool,
     /// Never here.
     pub is_multi_phone_sync_credential: bool,
@@ -57,6 +58,12 @@ pub struct AcsCredential {
     pub is_latest_desired_state_synced_with_provider: Option<bool>,
     /// There is no provider to synchronise with.
     pub latest_desired_state_synced_with_provider_at: Option<Time>,
+    /// What was given of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visionline_metadata: Option<ShownVisionline>,
+    /// What was given of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assa_abloy_vostio_metadata: Option<ShownVostio>,
     /// None here.
     pub errors: Nothing,
     /// What is still to be done.
@@ -66,7 +73,7 @@ pub struct AcsCredential {
 /// Not yet on a card.
 pub const WAITING_TO_BE_ISSUED: &str = "waiting_to_be_issued";
 
-/// The card holds older times.
+/// The card holds other times, doors or flags.
 pub const NEEDS_TO_BE_REISSUED: &str = "needs_to_be_reissued";
 
 impl Object for AcsCredential {
@@ -94,6 +101,29 @@ pub struct Create {
     pub ends_at: Option<Time>,
     /// Cards have none.
     pub code: Option<String>,
+    /// Cards need none.
+    pub credential_manager_acs_system_id: Option<AcsSystemId>,
+    /// Of phones: only false here.
+    pub is_multi_phone_sync_credential: Option<bool>,
+    /// Guest semantics.
+    pub visionline_metadata: Option<Visionline>,
+    /// Guest semantics.
+    pub assa_abloy_vostio_metadata: Option<Vostio>,
+    /// Guest semantics.
+    pub hotek_metadata: Option<Hotek>,
+    /// Kept and nothing else.
+    pub salto_space_metadata: Option<SaltoSpace>,
+}
+
+/// `/acs/credentials/assign` and `/acs/credentials/unassign`: exactly one of user and person.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Assign {
+    /// Which.
+    pub acs_credential_id: AcsCredentialId,
+    /// To or from whom.
+    pub acs_user_id: Option<AcsUserId>,
+    /// To or from whom.
+    pub user_identity_id: Option<UserIdentityId>,
 }
 
 /// `/acs/credentials/get`

@@ -3,7 +3,10 @@
 use crate::api::ObjectError;
 use crate::api::bridge::{EncoderState, Presence};
 use crate::api::envelope::Object;
-use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, AcsSystemId, ConnectedAccountId, WorkspaceId};
+use crate::api::id::{
+    AccessMethodId, AcsCredentialId, AcsEncoderId, AcsSystemId, AcsUserId, ConnectedAccountId, UserIdentityId,
+    WorkspaceId,
+};
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
 use crate::fault::{ErrorType, FaultKind};
@@ -76,6 +79,28 @@ pub struct EncodeCredential {
 pub struct ScanCredential {
     /// On which encoder.
     pub acs_encoder_id: AcsEncoderId,
+    /// Of readers of Salto KS; changes nothing here.
+    pub salto_ks_metadata: Option<SaltoKs>,
+}
+
+/// `/acs/encoders/scan_to_assign_credential`: exactly one of user and person.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ScanToAssign {
+    /// On which encoder.
+    pub acs_encoder_id: AcsEncoderId,
+    /// To whom.
+    pub acs_user_id: Option<AcsUserId>,
+    /// To whom; makes the person known to the system when it is not.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// Of readers of Salto KS; changes nothing here.
+    pub salto_ks_metadata: Option<SaltoKs>,
+}
+
+/// `salto_ks_metadata`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SaltoKs {
+    /// Whether new tags are looked for.
+    pub detect_new_tags: Option<bool>,
 }
 
 /// `/encoderd/v1/encoders`

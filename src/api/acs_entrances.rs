@@ -2,7 +2,7 @@
 
 use crate::api::Nothing;
 use crate::api::envelope::Object;
-use crate::api::id::{AcsCredentialId, AcsEntranceId, AcsSystemId, ConnectedAccountId, ElsewhereId};
+use crate::api::id::{AcsCredentialId, AcsEntranceId, AcsSystemId, ConnectedAccountId, SpaceId};
 use crate::api::parameters::{AnyOf, Filled, Limit};
 use crate::api::time::Time;
 use schemars::JsonSchema;
@@ -21,8 +21,8 @@ pub struct AcsEntrance {
     pub created_at: Time,
     /// Its name.
     pub display_name: String,
-    /// This hub has no spaces.
-    pub space_ids: Nothing,
+    /// The spaces that it is in.
+    pub space_ids: Vec<SpaceId>,
     /// Cards open it.
     pub can_unlock_with_card: bool,
     /// None here.
@@ -60,10 +60,10 @@ pub struct List {
     pub connected_account_id: Option<ConnectedAccountId>,
     /// Those whose name has this in it.
     pub search: Option<Filled>,
-    /// Those of a space; this hub has none.
-    pub space_id: Option<ElsewhereId>,
-    /// Those of a location; this hub has none.
-    pub location_id: Option<ElsewhereId>,
+    /// Those in this space.
+    pub space_id: Option<SpaceId>,
+    /// The older name of `space_id`.
+    pub location_id: Option<SpaceId>,
     /// Those of a customer; this hub has none.
     pub customer_key: Option<String>,
     /// At most so many.

@@ -2,8 +2,8 @@
 
 use crate::api::Nothing;
 use crate::api::envelope::Object;
-use crate::api::id::{AcsSystemId, AcsUserId, ConnectedAccountId, UserIdentityId, WorkspaceId};
-use crate::api::parameters::{Email, Filled, Limit};
+use crate::api::id::{AcsSystemId, AcsUserId, ConnectedAccountId, ElsewhereId, UserIdentityId, WorkspaceId};
+use crate::api::parameters::{AnyOf, Change, Email, Filled, Limit};
 use crate::api::time::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,9 @@ pub struct Create {
     pub phone_number: Option<Filled>,
     /// The person behind it.
     pub user_identity_id: Option<UserIdentityId>,
+    /// This hub has no access groups.
+    #[serde(default)]
+    pub acs_access_group_ids: AnyOf<ElsewhereId>,
 }
 
 /// From when to when, as it is asked for.
@@ -105,7 +108,7 @@ pub struct RequestedSchedule {
     pub ends_at: Option<Time>,
 }
 
-/// `/acs/users/get`: by its id, or by system and person.
+/// `/acs/users/get`, `/acs/users/delete`: by its id, or by system and person.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Get {
     /// Which.
@@ -114,6 +117,40 @@ pub struct Get {
     pub acs_system_id: Option<AcsSystemId>,
     /// The person behind it.
     pub user_identity_id: Option<UserIdentityId>,
+}
+
+/// `/acs/users/update`; which: as with [`Get`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Update {
+    /// Which.
+    pub acs_user_id: Option<AcsUserId>,
+    /// In which system.
+    pub acs_system_id: Option<AcsSystemId>,
+    /// The person behind it.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// From when to when; null: always.
+    #[serde(skip_serializing_if = "Change::keeps")]
+    pub access_schedule: Change<WholeSchedule>,
+    /// The older name of `email_address`.
+    pub email: Option<Email>,
+    /// E-mail address.
+    pub email_address: Option<Email>,
+    /// Name.
+    pub full_name: Option<Filled>,
+    /// A system of another kind; this hub has none.
+    pub hid_acs_system_id: Option<ElsewhereId>,
+    /// Phone number.
+    pub phone_number: Option<Filled>,
+}
+
+/// From when to when, both ends named.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WholeSchedule {
+    /// Start.
+    pub starts_at: Time,
+    /// End.
+    pub ends_at: Time,
 }
 
 /// `/acs/users/list`

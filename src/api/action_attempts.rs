@@ -19,7 +19,7 @@ pub struct ActionAttempt {
     pub action_type: ActionType,
     /// Where it is.
     pub status: Status,
-    /// On success: an [`AcsCredential`] or a [`ScanResult`].
+    /// On success: an [`AcsCredential`], a [`ScanResult`] or an access method.
     pub result: Option<Value>,
     /// On error.
     pub error: Option<AttemptError>,
@@ -33,6 +33,10 @@ pub enum ActionType {
     EncodeCredential,
     /// Reading a card.
     ScanCredential,
+    /// Reading a card to give its credential to somebody.
+    ScanToAssignCredential,
+    /// Giving a card that was written before to an access method.
+    AssignCredential,
 }
 
 impl ActionType {
@@ -41,6 +45,8 @@ impl ActionType {
         match self {
             Self::EncodeCredential => Work::Encode,
             Self::ScanCredential => Work::Scan,
+            Self::ScanToAssignCredential => Work::ScanToAssign,
+            Self::AssignCredential => Work::Assign,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | path | request | answer |
 //! | --- | --- | --- |
+//! | `POST /bridge/v1/pair`, without a token | [`PairRequest`] | [`PairResponse`] |
 //! | `POST /bridge/v1/encoders/sync` | [`SyncRequest`] | [`SyncResponse`] |
 //! | `POST /bridge/v1/jobs/next` | [`NextRequest`] | [`NextResponse`], after at most 25 s |
 //! | `POST /bridge/v1/jobs/start` | [`StartRequest`] | [`StartResponse`] |
@@ -9,9 +10,10 @@
 //! | `POST /bridge/v1/jobs/result` | [`ResultRequest`] | [`ResultResponse`] |
 //! | `POST /bridge/v1/events` | [`EventsRequest`] | `{"ok": true}` |
 //!
-//! Every request carries `Authorization: Bearer <bridge token>`. Errors have the shape of all hub errors.
+//! Every other request carries `Authorization: Bearer <bridge token>`. Errors have the shape of all hub errors.
 //! A job is offered again, with the same `action_attempt_id`, until its result has been acknowledged.
 
+use crate::api::admin::Secret;
 use crate::fault::Fault;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -20,6 +22,33 @@ use uuid::Uuid;
 
 /// The longest a `jobs/next` may be held open, in seconds.
 pub const LONG_POLL_SECONDS_MAX: u64 = 25;
+
+/// Redeems a pairing code. A code that is wrong, used or too old is refused with 403 and `pairing_code_refused`, and a
+/// code dies of its fifth wrong try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PairRequest {
+    /// The code as it was read out: case, blanks and dashes do not matter.
+    pub code: Secret,
+    /// The daemon's own lasting id, if it is known; without it the token belongs to the daemon that first uses it.
+    #[serde(default)]
+    pub bridge_id: Option<Uuid>,
+    /// What the desk calls itself, for a code that was made without a name.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// What a desk needs to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PairResponse {
+    /// The bridge token: this is the only time that it is shown.
+    pub token: Secret,
+    /// The desk's name.
+    pub name: String,
+    /// Where it works.
+    pub workspace_id: Uuid,
+    /// The property's name.
+    pub workspace_name: String,
+}
 
 /// Whether a device can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

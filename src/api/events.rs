@@ -1,9 +1,10 @@
 //! `/events/…`
 
+use crate::api::Nothing;
 use crate::api::envelope::Object;
 use crate::api::id::{
     AccessGrantId, AccessMethodId, AcsCredentialId, AcsEncoderId, AcsEntranceId, AcsSystemId, AcsUserId,
-    ConnectedAccountId, ElsewhereId, EventId, UserIdentityId, WorkspaceId,
+    ConnectedAccountId, ElsewhereId, EventId, SpaceId, UserIdentityId, WorkspaceId,
 };
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
@@ -39,6 +40,9 @@ pub enum Happening {
     /// A person was made known to an access system.
     #[serde(rename = "acs_user.created")]
     AcsUserCreated(UserEvent),
+    /// A person was taken out of an access system.
+    #[serde(rename = "acs_user.deleted")]
+    AcsUserDeleted(UserEvent),
     /// An encoder is new, or linked again.
     #[serde(rename = "acs_encoder.added")]
     AcsEncoderAdded(EncoderEvent),
@@ -60,6 +64,18 @@ pub enum Happening {
     /// An access grant was made.
     #[serde(rename = "access_grant.created")]
     AccessGrantCreated(GrantEvent),
+    /// An access grant was deleted.
+    #[serde(rename = "access_grant.deleted")]
+    AccessGrantDeleted(GrantEvent),
+    /// A card of a grant opens a door that none of its cards opened before.
+    #[serde(rename = "access_grant.access_granted_to_door")]
+    AccessGrantAccessGrantedToDoor(GrantDoorEvent),
+    /// The cards of a grant open all of its doors.
+    #[serde(rename = "access_grant.access_granted_to_all_doors")]
+    AccessGrantAccessGrantedToAllDoors(GrantEvent),
+    /// No card of a grant opens a door any more.
+    #[serde(rename = "access_grant.access_to_door_lost")]
+    AccessGrantAccessToDoorLost(GrantDoorEvent),
     /// An access grant begins or ends at another time.
     #[serde(rename = "access_grant.access_times_changed")]
     AccessGrantAccessTimesChanged(GrantTimesEvent),
@@ -75,6 +91,21 @@ pub enum Happening {
     /// A card was written again.
     #[serde(rename = "access_method.reissued")]
     AccessMethodReissued(MethodEvent),
+    /// An access method that was on a card is not valid any more.
+    #[serde(rename = "access_method.revoked")]
+    AccessMethodRevoked(MethodEvent),
+    /// An access method was deleted.
+    #[serde(rename = "access_method.deleted")]
+    AccessMethodDeleted(MethodEvent),
+    /// A space was made.
+    #[serde(rename = "space.created")]
+    SpaceCreated(SpaceEvent),
+    /// A space was deleted.
+    #[serde(rename = "space.deleted")]
+    SpaceDeleted(SpaceEvent),
+    /// A space has other doors.
+    #[serde(rename = "space.device_membership_changed")]
+    SpaceDeviceMembershipChanged(SpaceEvent),
 }
 
 /// About an access system.
@@ -131,6 +162,29 @@ pub struct CredentialEvent {
 pub struct GrantEvent {
     /// The grant.
     pub access_grant_id: AccessGrantId,
+}
+
+/// About an access grant and a door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrantDoorEvent {
+    /// The grant.
+    pub access_grant_id: AccessGrantId,
+    /// The door.
+    pub acs_entrance_id: AcsEntranceId,
+}
+
+/// About a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpaceEvent {
+    /// The space.
+    pub space_id: SpaceId,
+    /// The caller's own key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub space_key: Option<String>,
+    /// This hub has no devices.
+    pub device_ids: Nothing,
+    /// Its doors; those that it had, once it was deleted.
+    pub acs_entrance_ids: Vec<AcsEntranceId>,
 }
 
 /// About an access grant's times.
@@ -240,10 +294,10 @@ pub struct List {
     pub device_id: Option<ElsewhereId>,
     /// About devices; this hub has none.
     pub device_ids: AnyOf<ElsewhereId>,
-    /// About a space; this hub has none.
-    pub space_id: Option<ElsewhereId>,
-    /// About spaces; this hub has none.
-    pub space_ids: AnyOf<ElsewhereId>,
+    /// About this space.
+    pub space_id: Option<SpaceId>,
+    /// About these spaces.
+    pub space_ids: AnyOf<SpaceId>,
     /// At most so many.
     pub limit: Limit,
 }

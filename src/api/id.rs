@@ -82,12 +82,22 @@ ids! {
     AccessGrantId;
     /// One card of an access grant.
     AccessMethodId;
+    /// A group of doors.
+    SpaceId;
+    /// How Seam's own pages look to a guest; kept for the caller.
+    CustomizationProfileId;
     /// One encode or scan.
     ActionAttemptId;
     /// Something that happened.
     EventId;
+    /// An address that events are sent to.
+    WebhookId;
     /// A desk's daemon.
     BridgeId;
-    /// Something that this hub has none of: a device, a space, an access code.
+    /// What a desk's daemon sends.
+    BridgeTokenId;
+    /// A key to the Seam API.
+    ApiKeyId;
+    /// Something that this hub has none of: a device, an access code.
     ElsewhereId;
 }

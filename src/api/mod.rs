@@ -14,13 +14,18 @@ pub mod acs_entrances;
 pub mod acs_systems;
 pub mod acs_users;
 pub mod action_attempts;
+pub mod admin;
 pub mod bridge;
+pub mod credential_metadata;
 pub mod envelope;
 pub mod events;
 pub mod id;
 pub mod parameters;
+pub mod simulate;
+pub mod spaces;
 pub mod time;
 pub mod user_identities;
+pub mod webhooks;
 pub mod workspaces;
 
 use crate::api::time::Time;

@@ -89,6 +89,36 @@ fn parse(text: &str) -> Option<Timestamp> {
     })
 }
 
+/// A time of day, `HH:MM` or `HH:MM:SS`, of no certain day and zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TimeOfDay(String);
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let parts: Vec<u8> = text.split(':').filter_map(|part| part.parse().ok()).collect();
+        let is_one = matches!(shape.as_str(), "00:00" | "00:00:00")
+            && parts.iter().zip([23, 59, 59]).all(|(part, most)| *part <= most);
+        if is_one { Ok(Self(text)) } else { Err(de::Error::custom("Invalid time of day; write HH:MM or HH:MM:SS")) }
+    }
+}
+
+impl JsonSchema for TimeOfDay {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TimeOfDay".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d)?$" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +137,13 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Time>(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_of_day_is_one_that_a_clock_shows() {
+        let is_one = |text: &str| serde_json::from_value::<TimeOfDay>(text.into()).is_ok();
+        assert!(["00:00", "15:30", "23:59:59"].into_iter().all(is_one));
+        assert!(!["24:00", "15:60", "15:30:60", "3:00", "15", "15:30:", "noon", "１５:30", ""].into_iter().any(is_one));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::api::Nothing;
 use crate::api::envelope::Object;
 use crate::api::id::{AcsSystemId, AcsUserId, ElsewhereId, UserIdentityId, WorkspaceId};
-use crate::api::parameters::{AnyOf, Email, Filled, Limit};
+use crate::api::parameters::{AnyOf, Change, Email, Filled, Limit};
 use crate::api::time::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,43 @@ pub struct Get {
     /// Which.
     pub user_identity_id: Option<UserIdentityId>,
     /// The caller's own key.
+    pub user_identity_key: Option<String>,
+}
+
+/// `/user_identities/update`; null clears.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Update {
+    /// Who.
+    pub user_identity_id: UserIdentityId,
+    /// E-mail address.
+    #[serde(default, skip_serializing_if = "Change::keeps")]
+    pub email_address: Change<Email>,
+    /// Name.
+    #[serde(default, skip_serializing_if = "Change::keeps")]
+    pub full_name: Change<Filled>,
+    /// Phone number.
+    #[serde(default, skip_serializing_if = "Change::keeps")]
+    pub phone_number: Change<Filled>,
+    /// The caller's own key for the person.
+    #[serde(default, skip_serializing_if = "Change::keeps")]
+    pub user_identity_key: Change<Filled>,
+}
+
+/// `/user_identities/delete`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Delete {
+    /// Who.
+    pub user_identity_id: UserIdentityId,
+}
+
+/// `/user_identities/add_acs_user`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AddAcsUser {
+    /// The person in an access system.
+    pub acs_user_id: AcsUserId,
+    /// Who that is; or `user_identity_key`.
+    pub user_identity_id: Option<UserIdentityId>,
+    /// The caller's own key for the person.
     pub user_identity_key: Option<String>,
 }
 

@@ -65,11 +65,7 @@ pub(crate) struct ConfigArguments {
 
 impl ConfigArguments {
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        let config = Config::load(self.config.as_deref())?;
-        for sentence in config.without_effect() {
-            say(&format!("warning: {sentence}"));
-        }
-        Ok(config)
+        Ok(Config::load(self.config.as_deref())?)
     }
 }
 

@@ -14,15 +14,17 @@
 use super::call::Call;
 use super::credentials::{self, Arrival};
 use super::error::{ApiError, Invalid};
-use super::{Hub, encoders, nodes};
+use super::{Hub, assignment, encoders, guests, nodes, simulation};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::acs_encoders::AcsEncoder;
 use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError};
 use crate::api::bridge::{
-    CredentialFlags, EncodeWork, Job, JobWork, Outcome, ResultRequest, ResultResponse, StartRequest, StartResponse,
+    EncodeWork, Job, JobWork, Outcome, ResultRequest, ResultResponse, StartRequest, StartResponse,
 };
-use crate::api::id::{AccessMethodId, AcsCredentialId, AcsEncoderId, ActionAttemptId, BridgeId, WorkspaceId};
+use crate::api::id::{
+    AccessMethodId, AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, BridgeId, WorkspaceId,
+};
 use crate::api::time::Time;
 use crate::clock;
 use crate::fault::{Fault, FaultKind, Loudness, Work};
@@ -44,6 +46,9 @@ const LOOK_AROUND_EVERY: u32 = 4;
 
 /// After how many looks callers and daemons are forgotten that were not heard of for a while.
 const FORGET_EVERY: u32 = 240;
+
+/// How an attempt ends: with its result, or with what prevented it.
+pub(super) type End = Result<serde_json::Value, Fault>;
 
 /// What an encode was asked for by.
 #[derive(Clone, Copy, Debug)]
@@ -69,46 +74,68 @@ pub(super) async fn encode(call: &Call, encoder: AcsEncoderId, target: Target) -
             credential.ok_or_else(|| ApiError::no::<AccessMethod>(id))?
         }
     };
-    let doors = acs_credentials::doors(&mut transaction, credential.acs_credential_id).await?;
-    let work = JobWork::Encode(encode_work(&credential, doors)?);
-    begin(call.hub(), transaction, &encoder, Some(&credential), work).await
+    let work = JobWork::Encode(encode_work(&mut transaction, &credential).await?);
+    let asked = Asked { action_type: ActionType::EncodeCredential, credential: Some(&credential), user: None, work };
+    begin(call.hub(), transaction, &encoder, asked).await
 }
 
 /// Starts reading a card.
 pub(super) async fn scan(call: &Call, encoder: AcsEncoderId) -> Result<ActionAttempt, ApiError> {
     let mut transaction = call.begin().await?;
     let encoder = existing(&mut transaction, call.system().workspace_id, encoder).await?;
-    begin(call.hub(), transaction, &encoder, None, JobWork::Scan).await
+    let asked = Asked { action_type: ActionType::ScanCredential, credential: None, user: None, work: JobWork::Scan };
+    begin(call.hub(), transaction, &encoder, asked).await
+}
+
+/// Starts reading a card whose credential is to go to a user.
+pub(super) async fn scan_to_assign(
+    call: &Call,
+    mut transaction: Transaction,
+    encoder: AcsEncoderId,
+    user: AcsUserId,
+) -> Result<ActionAttempt, ApiError> {
+    let encoder = existing(&mut transaction, call.system().workspace_id, encoder).await?;
+    let action_type = ActionType::ScanToAssignCredential;
+    let asked = Asked { action_type, credential: None, user: Some(user), work: JobWork::Scan };
+    begin(call.hub(), transaction, &encoder, asked).await
 }
 
 async fn existing(connection: &mut Connection, workspace: WorkspaceId, id: AcsEncoderId) -> Result<Encoder, ApiError> {
     acs_encoders::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<AcsEncoder>(id))
 }
 
-fn encode_work(credential: &Credential, doors: Vec<u16>) -> Result<EncodeWork, StoreError> {
+/// What is to be done on an encoder.
+struct Asked<'a> {
+    action_type: ActionType,
+    credential: Option<&'a Credential>,
+    user: Option<AcsUserId>,
+    work: JobWork,
+}
+
+async fn encode_work(connection: &mut Connection, credential: &Credential) -> Result<EncodeWork, StoreError> {
     let seconds = |time: Time| {
         time.card_seconds()
             .ok_or_else(|| StoreError::Value { expected: "a time that a card can carry", value: time.to_string() })
     };
-    let on_card = credential.issue.as_ref().map(|issue| issue.card_number.clone());
+    // A played card binds nobody: the credential may go onto any card.
+    let on_card = credential.real_issue().map(|issue| issue.card_number.clone());
     Ok(EncodeWork {
         acs_credential_id: credential.acs_credential_id.0,
         property_id: None,
         starts_at: seconds(credential.times.starts_at)?,
         ends_at: credential.times.ends_at.map(seconds).transpose()?.unwrap_or(u32::MAX),
-        doors,
-        flags: CredentialFlags::default(),
+        doors: credential.doors.clone(),
+        flags: guests::flags_to_write(connection, credential).await?,
         card_number: credential.in_doubt_card_number.clone().or(on_card),
     })
 }
 
-/// Makes an attempt with its job; settled at once if it cannot succeed.
+/// Makes an attempt with its job; settled at once if its end is known.
 async fn begin(
     hub: &Hub,
     mut transaction: Transaction,
     encoder: &Encoder,
-    credential: Option<&Credential>,
-    work: JobWork,
+    asked: Asked<'_>,
 ) -> Result<ActionAttempt, ApiError> {
     let now = now();
     let whole = hub.card_wait() + hub.patience().work;
@@ -117,33 +144,29 @@ async fn begin(
     let mut attempt = NewAttempt {
         action_attempt_id: id,
         workspace_id: workspace,
-        action_type: match work {
-            JobWork::Encode(_) => ActionType::EncodeCredential,
-            JobWork::Scan => ActionType::ScanCredential,
-        },
+        action_type: asked.action_type,
         acs_encoder_id: Some(encoder.acs_encoder_id),
-        acs_credential_id: credential.map(|credential| credential.acs_credential_id),
+        acs_credential_id: asked.credential.map(|credential| credential.acs_credential_id),
+        acs_user_id: asked.user,
         created_at: now,
         deadline_at: Time::from_ms(now.ms().saturating_add(i64::try_from(whole.as_millis()).unwrap_or(i64::MAX))),
-        error: None,
+        end: None,
     };
     async {
-        let hopeless = match credential {
-            Some(credential) if credential.deleted_at.is_some() => Some(FaultKind::CredentialDeleted.into()),
-            Some(_) | None => encoders::fault(hub, &mut transaction, encoder).await?,
-        };
-        let hopeless = match hopeless {
-            Some(fault) => Some(fault),
-            None if action_attempts::create(&mut transaction, &attempt).await? => None,
-            None => Some(busy(&mut transaction, &attempt).await?.into()),
-        };
-        if let Some(fault) = hopeless {
-            attempt.error = Some(error_of(attempt.action_type.work(), &fault));
+        let mut known = known_end(hub, &mut transaction, encoder, &asked, now).await?;
+        if known.is_none() && !action_attempts::create(&mut transaction, &attempt).await? {
+            known = Some(Err(busy(&mut transaction, &attempt).await?.into()));
+        }
+        if let Some(end) = known {
+            let fault = end.as_ref().err().cloned();
+            attempt.end = Some(settlement(attempt.action_type.work(), end));
             action_attempts::create(&mut transaction, &attempt).await?;
             transaction.commit().await?;
-            log_fault(Some(encoder.acs_encoder_id), &fault);
+            if let Some(fault) = fault {
+                log_fault(Some(encoder.acs_encoder_id), &fault);
+            }
         } else {
-            jobs::create(&mut transaction, id, encoder.acs_encoder_id, &work, hub.card_wait(), now).await?;
+            jobs::create(&mut transaction, id, encoder.acs_encoder_id, &asked.work, hub.card_wait(), now).await?;
             if let Some(bridge) = encoder.bridge_id {
                 transaction.ring_for_job(bridge.0);
             }
@@ -159,6 +182,58 @@ async fn begin(
     }
     .instrument(span(id))
     .await
+}
+
+/// How an attempt ends that needs no desk for it: its credential is gone, its end was arranged, its encoder cannot do it.
+async fn known_end(
+    hub: &Hub,
+    connection: &mut Connection,
+    encoder: &Encoder,
+    asked: &Asked<'_>,
+    now: Time,
+) -> Result<Option<End>, StoreError> {
+    if asked.credential.is_some_and(|credential| credential.deleted_at.is_some()) {
+        return Ok(Some(Err(FaultKind::CredentialDeleted.into())));
+    }
+    if hub.allows_simulation() && !is_busy(&mut *connection, encoder, asked.credential).await? {
+        let scene = simulation::Scene {
+            encoder: encoder.acs_encoder_id,
+            system: encoder.system,
+            work: asked.action_type.work(),
+            credential: asked.credential,
+            encode: match &asked.work {
+                JobWork::Encode(work) => Some(work),
+                JobWork::Scan => None,
+            },
+            user: asked.user,
+        };
+        if let Some(end) = simulation::played(&mut *connection, &scene, now).await? {
+            return Ok(Some(end));
+        }
+    }
+    Ok(encoders::fault(hub, connection, encoder).await?.map(Err))
+}
+
+async fn is_busy(
+    connection: &mut Connection,
+    encoder: &Encoder,
+    credential: Option<&Credential>,
+) -> Result<bool, StoreError> {
+    if action_attempts::open_on(&mut *connection, encoder.acs_encoder_id).await?.is_some() {
+        return Ok(true);
+    }
+    match credential {
+        Some(credential) => Ok(action_attempts::open_for(connection, credential.acs_credential_id).await?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// An attempt that is not of an encoder and that has ended already.
+pub(super) async fn made(connection: &mut Connection, attempt: &NewAttempt) -> Result<ActionAttempt, ApiError> {
+    let id = attempt.action_attempt_id;
+    action_attempts::create(&mut *connection, attempt).await?;
+    let made = action_attempts::get(connection, attempt.workspace_id, id).await?;
+    made.map(|attempt| attempt.object).ok_or_else(|| ApiError::no::<ActionAttempt>(id))
 }
 
 /// Who was first.
@@ -180,6 +255,14 @@ pub(super) async fn settle_unstarted(hub: &Hub, workspace: WorkspaceId, id: AcsE
     {
         drop(connection);
         give_up(hub, &attempt, &fault).await?;
+    }
+    Ok(())
+}
+
+/// Ends the open encodes of credentials that were deleted, as far as they were not started.
+pub(super) async fn credentials_deleted(hub: &Hub, ids: &[AcsCredentialId]) -> Result<(), StoreError> {
+    for id in ids {
+        credential_deleted(hub, *id).await?;
     }
     Ok(())
 }
@@ -209,9 +292,9 @@ async fn give_up(hub: &Hub, seen: &Attempt, fault: &Fault) -> Result<(), StoreEr
 }
 
 async fn settle_with(connection: &mut Connection, attempt: &Attempt, fault: &Fault) -> Result<bool, StoreError> {
-    let error = error_of(attempt.object.action_type.work(), fault);
+    let end = settlement(attempt.object.action_type.work(), Err(fault.clone()));
     let id = attempt.object.action_attempt_id;
-    let settled = action_attempts::settle(connection, id, &Settlement::Error(error), now()).await?;
+    let settled = action_attempts::settle(connection, id, &end, now()).await?;
     if settled {
         span(id).in_scope(|| log_fault(attempt.acs_encoder_id, fault));
     }
@@ -226,8 +309,14 @@ pub(super) async fn next(
     in_hand: &[ActionAttemptId],
     since: Time,
 ) -> Result<Option<Job>, StoreError> {
-    let asking =
-        Asking { bridge_id: bridge, in_hand: in_hand.to_vec(), since, now: now(), lease: hub.patience().lease };
+    let asking = Asking {
+        workspace_id: system.workspace_id,
+        bridge_id: bridge,
+        in_hand: in_hand.to_vec(),
+        since,
+        now: now(),
+        lease: hub.patience().lease,
+    };
     let mut connection = hub.store().read().await?;
     let on_offer = jobs::on_offer(&mut connection, &asking).await?;
     drop(connection);
@@ -267,7 +356,9 @@ async fn start_inner(hub: &Hub, workspace: WorkspaceId, request: &StartRequest) 
     if job.job.fence != request.fence {
         return refused("the job was offered again since");
     }
-    if job.bridge_id != Some(BridgeId(request.bridge_id)) {
+    let bridge = BridgeId(request.bridge_id);
+    if job.bridge_id != Some(bridge) || !jobs::was_offered_to(&mut transaction, id, Some(request.fence), bridge).await?
+    {
         return refused("the encoder belongs to another daemon");
     }
     if attempt.started_at.is_none()
@@ -323,36 +414,48 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
         tracing::warn!("a result for a job that the hub does not know");
         return Ok(ResultResponse { settled: false });
     };
+    let bridge = BridgeId(request.bridge_id);
+    if !jobs::was_offered_to(&mut transaction, id, None, bridge).await? {
+        // What a daemon was never offered does not exist for it.
+        tracing::warn!(bridge_id = %bridge, "a result for another daemon's job");
+        return Ok(ResultResponse { settled: false });
+    }
+    if !jobs::was_offered_to(&mut transaction, id, Some(request.fence), bridge).await? {
+        return Err(Invalid::parameter("fence", "No such offer was made").into());
+    }
     if let Some(earlier) = jobs::result(&mut transaction, id, request.fence).await? {
         return Ok(ResultResponse { settled: earlier.settled });
     }
-    if request.fence < 1 || request.fence > job.job.fence {
-        return Err(Invalid::parameter("fence", "No such offer was made").into());
-    }
-    let current = request.fence == job.job.fence && job.bridge_id == Some(BridgeId(request.bridge_id));
+    let current = request.fence == job.job.fence && job.bridge_id == Some(bridge);
     let in_time = current && attempt.is_open();
     let begun_at = attempt.started_at.unwrap_or(attempt.created_at);
     let arrival = if in_time { Arrival::InTime } else { Arrival::Late(begun_at) };
-    let settlement = match (&job.job.work, &request.outcome) {
+    let end: End = match (&job.job.work, &request.outcome) {
         (JobWork::Encode(work), Outcome::Encoded(encoded)) => {
             credentials::encoded(&mut transaction, workspace, work, encoded, arrival, now).await?;
             let credential =
                 acs_credentials::get(&mut transaction, workspace, AcsCredentialId(work.acs_credential_id)).await?;
-            Settlement::Success(json(&credential.as_ref().map(credentials::object))?)
+            Ok(json(&credential.as_ref().map(credentials::object))?)
         }
         (JobWork::Scan, Outcome::Scanned(scanned)) => {
             credentials::seen(&mut transaction, workspace, scanned, arrival, now).await?;
-            Settlement::Success(json(&credentials::scan_result(&mut transaction, workspace, scanned).await?)?)
+            match attempt.acs_user_id {
+                None => Ok(json(&credentials::scan_result(&mut transaction, workspace, scanned).await?)?),
+                Some(user) if in_time => assignment::scanned(&mut transaction, workspace, scanned, user).await?,
+                // Late: its caller was told that nothing was assigned.
+                Some(_) => Err(FaultKind::Expired.into()),
+            }
         }
         (JobWork::Encode(work), Outcome::Failed(failed)) => {
             credentials::in_doubt(&mut transaction, work, failed).await?;
-            Settlement::Error(error_of(Work::Encode, &failed.fault))
+            Err(failed.fault.clone())
         }
-        (JobWork::Scan, Outcome::Failed(failed)) => Settlement::Error(error_of(Work::Scan, &failed.fault)),
+        (JobWork::Scan, Outcome::Failed(failed)) => Err(failed.fault.clone()),
         (JobWork::Encode(_), Outcome::Scanned(_)) | (JobWork::Scan, Outcome::Encoded(_)) => {
             return Err(Invalid::parameter("outcome", "The job asked for something else").into());
         }
     };
+    let settlement = settlement(attempt.object.action_type.work(), end);
     let settled = in_time && action_attempts::settle(&mut transaction, id, &settlement, now).await?;
     jobs::set_result(&mut transaction, id, request.fence, &request.outcome, settled, now).await?;
     transaction.commit().await?;
@@ -439,8 +542,12 @@ fn span(id: ActionAttemptId) -> tracing::Span {
     tracing::info_span!("attempt", action_attempt_id = %id)
 }
 
-fn error_of(work: Work, fault: &Fault) -> AttemptError {
-    AttemptError { kind: fault.kind.error_type(work), message: fault.message.clone() }
+/// An end as it is kept.
+pub(super) fn settlement(work: Work, end: End) -> Settlement {
+    match end {
+        Ok(result) => Settlement::Success(result),
+        Err(fault) => Settlement::Error(AttemptError { kind: fault.kind.error_type(work), message: fault.message }),
+    }
 }
 
 fn log_fault(encoder: Option<AcsEncoderId>, fault: &Fault) {
@@ -454,7 +561,8 @@ fn log_fault(encoder: Option<AcsEncoderId>, fault: &Fault) {
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, StoreError> {
+/// A result as it is kept.
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(value)
         .map_err(|error| StoreError::Value { expected: "something with a JSON form", value: error.to_string() })
 }
@@ -463,6 +571,6 @@ fn realm(workspace: WorkspaceId) -> Realm {
     Realm::Workspace(workspace.0)
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time::from_ms(clock::wall_ms())
 }

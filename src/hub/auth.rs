@@ -9,12 +9,14 @@
 //! | the configured bridge token | this program's own daemon, and desks it was copied to | the first workspace |
 //! | a token from pairing | one desk's daemon, the first that used it | that desk's own jobs |
 
-use super::Hub;
 use super::error::{ApiError, Invalid};
-use crate::api::id::{BridgeId, WorkspaceId};
+use super::{Hub, pairing};
+use crate::api::id::{BridgeId, BridgeTokenId, WorkspaceId};
+use crate::api::time::Time;
 use crate::api::workspaces::Workspace;
-use crate::store::Realm;
+use crate::clock;
 use crate::store::hub::acs_systems::{self, SystemIds};
+use crate::store::hub::bridge_tokens;
 use crate::store::hub::keys::{self, KeyHash, Opens};
 use axum::http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -64,7 +66,7 @@ impl Caller for Application {
         }
         let hash = KeyHash::of(key);
         let mut connection = hub.store().read().await?;
-        let opens = keys::api_key(&mut connection, &hash).await?;
+        let opens = keys::opens(&mut connection, &hash, Time::from_ms(clock::wall_ms())).await?;
         drop(connection);
         let Some(opens) = opens else { return Err(stranger(hub, peer)) };
         hub.limits().caller(hash.as_str().as_bytes())?;
@@ -118,7 +120,7 @@ enum Token {
     /// The configured one, which several desks may have.
     Configured,
     /// From pairing; its daemon, once it was used.
-    Paired { bridge_token_id: String, bridge: Option<BridgeId> },
+    Paired { bridge_token_id: BridgeTokenId, bridge: Option<BridgeId> },
 }
 
 impl Caller for Desk {
@@ -130,7 +132,7 @@ impl Caller for Desk {
             return Ok(Self { system: hub.system(), token: Token::Configured });
         }
         let mut connection = hub.store().read().await?;
-        let known = keys::bridge_token(&mut connection, &KeyHash::of(token)).await?;
+        let known = bridge_tokens::by_hash(&mut connection, &KeyHash::of(token)).await?;
         let Some(known) = known else { return Err(stranger(hub, peer)) };
         Ok(Self {
             system: known.system,
@@ -143,28 +145,43 @@ impl Desk {
     /// Refuses a daemon that speaks for another one: each sees only its own jobs.
     pub(super) async fn speaks_for(&self, hub: &Hub, bridge: Uuid) -> Result<BridgeId, ApiError> {
         let bridge = BridgeId(bridge);
-        let refused = || ApiError::Forbidden("The token belongs to another desk's daemon. Pair this one.".to_owned());
         match &self.token {
             Token::Configured => {
-                // A daemon that the hub has heard of under this token needs no second look.
-                if hub.live().is_connected(bridge) {
-                    return Ok(bridge);
-                }
                 let mut connection = hub.store().read().await?;
-                if keys::is_paired(&mut connection, bridge).await? { Err(refused()) } else { Ok(bridge) }
+                if bridge_tokens::is_paired(&mut connection, bridge).await? {
+                    Err(pairing::another_desks())
+                } else {
+                    Ok(bridge)
+                }
             }
             Token::Paired { bridge: Some(owner), .. } if *owner == bridge => Ok(bridge),
-            Token::Paired { bridge: Some(_), .. } => Err(refused()),
-            Token::Paired { bridge_token_id, bridge: None } => {
-                let mut transaction = hub.store().begin(Realm::Workspace(self.system.workspace_id.0)).await?;
-                if keys::bind_bridge_token(&mut transaction, bridge_token_id, bridge).await? {
-                    transaction.commit().await?;
-                    tracing::info!(bridge_id = %bridge, "paired");
-                    Ok(bridge)
-                } else {
-                    Err(refused())
-                }
-            }
+            Token::Paired { bridge: Some(_), .. } => Err(pairing::another_desks()),
+            Token::Paired { bridge_token_id, bridge: None } => self.bind(hub, *bridge_token_id, bridge).await,
+        }
+    }
+
+    /// Makes an unused token this daemon's.
+    async fn bind(&self, hub: &Hub, token: BridgeTokenId, bridge: BridgeId) -> Result<BridgeId, ApiError> {
+        let mut transaction = hub.store().begin(self.system.realm()).await?;
+        pairing::bind(&mut transaction, self.system.workspace_id, token, bridge).await?;
+        transaction.commit().await?;
+        tracing::info!(bridge_id = %bridge, "a paired desk's daemon has come");
+        Ok(bridge)
+    }
+
+    /// Refuses a daemon whose token was revoked while it waited.
+    pub(super) async fn still_stands(&self, hub: &Hub) -> Result<(), ApiError> {
+        let Token::Paired { bridge_token_id, .. } = &self.token else { return Ok(()) };
+        let mut connection = hub.store().read().await?;
+        let known = bridge_tokens::get(&mut connection, self.system.workspace_id, *bridge_token_id).await?;
+        if known.is_some_and(|known| known.revoked_at.is_none()) { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+
+    /// The token from pairing, if it is one.
+    pub(super) fn bridge_token_id(&self) -> Option<BridgeTokenId> {
+        match &self.token {
+            Token::Configured => None,
+            Token::Paired { bridge_token_id, .. } => Some(*bridge_token_id),
         }
     }
 }
@@ -172,8 +189,14 @@ impl Desk {
 /// Somebody without a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Anybody {
-    /// Where he is.
-    pub(super) peer: Peer,
+    peer: Peer,
+}
+
+impl Anybody {
+    /// Counts a try to get in.
+    pub(super) fn tries(self, hub: &Hub) -> Result<(), ApiError> {
+        hub.limits().stranger(self.peer.0)
+    }
 }
 
 impl Caller for Anybody {

@@ -4,6 +4,7 @@
 //! scan. What somebody wants of a credential and what is on its card are kept apart; where they differ the credential
 //! says `needs_to_be_reissued`.
 
+use super::grants;
 use crate::api::acs_credentials::{AcsCredential, NEEDS_TO_BE_REISSUED, WAITING_TO_BE_ISSUED};
 use crate::api::action_attempts::{CredentialOnEncoder, ScanResult, ScanWarning, ScanWarningCode};
 use crate::api::bridge::{EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
@@ -11,7 +12,8 @@ use crate::api::events::{CredentialEvent, Happening, MethodEvent};
 use crate::api::id::{AcsCredentialId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::{AccessMode, Nothing, Warning};
-use crate::store::hub::acs_credentials::{self, Credential, Issue, Times};
+use crate::hub::guests;
+use crate::store::hub::acs_credentials::{self, Contents, Credential, Issue, Times};
 use crate::store::hub::{action_attempts, events};
 use crate::store::{Connection, StoreError};
 
@@ -23,12 +25,11 @@ pub(super) fn object(credential: &Credential) -> AcsCredential {
             message: "The credential is not on a card yet. Encode it.".to_owned(),
             created_at: credential.created_at,
         }),
-        Some(issue) if issue.times != credential.times => Some(Warning {
+        Some(issue) => outdated(credential, issue).map(|what| Warning {
             warning_code: NEEDS_TO_BE_REISSUED.to_owned(),
-            message: "The card holds other times than the credential. Encode it again on the same card.".to_owned(),
+            message: format!("The card holds other {what} than the credential. Encode it again on the same card."),
             created_at: credential.times_changed_at,
         }),
-        Some(_) => None,
     };
     AcsCredential {
         acs_credential_id: credential.acs_credential_id,
@@ -47,17 +48,40 @@ pub(super) fn object(credential: &Credential) -> AcsCredential {
         issued_at: credential.issue.as_ref().map(|issue| issue.at),
         starts_at: credential.times.starts_at,
         ends_at: credential.times.ends_at,
-        is_one_time_use: false,
+        is_one_time_use: guests::is_one_time(&credential.metadata),
         is_multi_phone_sync_credential: false,
         is_latest_desired_state_synced_with_provider: None,
         latest_desired_state_synced_with_provider_at: None,
+        visionline_metadata: credential.metadata.visionline_metadata.clone().map(Into::into),
+        assa_abloy_vostio_metadata: credential.metadata.assa_abloy_vostio_metadata.clone().map(Into::into),
         errors: Nothing::default(),
         warnings: warning.into_iter().collect(),
     }
 }
 
+/// What a credential's card holds differently, in words; none: nothing.
+fn outdated(credential: &Credential, issue: &Issue) -> Option<String> {
+    let mut differs = Vec::new();
+    if issue.times != credential.times {
+        differs.push("times");
+    }
+    if let Some(contents) = &issue.contents {
+        if contents.doors != credential.doors {
+            differs.push("doors");
+        }
+        if contents.flags != guests::flags(&credential.metadata, contents.flags) {
+            differs.push("rules for guests");
+        }
+    }
+    match differs.split_last() {
+        None => None,
+        Some((last, [])) => Some((*last).to_owned()),
+        Some((last, others)) => Some(format!("{} and {last}", others.join(", "))),
+    }
+}
+
 /// The times that a card carries.
-fn card_times(starts_at: u32, ends_at: u32) -> Times {
+pub(super) fn card_times(starts_at: u32, ends_at: u32) -> Times {
     Times {
         starts_at: Time::from_card_seconds(starts_at),
         ends_at: (ends_at != u32::MAX).then(|| Time::from_card_seconds(ends_at)),
@@ -89,6 +113,7 @@ pub(super) async fn encoded(
         card_number: card_number.to_owned(),
         at: Time::from_card_seconds(encoded.issued_at),
         times: card_times(work.starts_at, work.ends_at),
+        contents: Some(Contents::new(work.doors.clone(), work.flags)),
     };
     let mut others = acs_credentials::on_card(&mut *connection, workspace, card_number).await?;
     others.retain(|other| other.acs_credential_id != id);
@@ -99,7 +124,7 @@ pub(super) async fn encoded(
     };
     let written_over = others.iter().any(outlives);
     if let Some(credential) = acs_credentials::get(&mut *connection, workspace, id).await? {
-        if credential.issue.as_ref().is_some_and(|known| known.at > issue.at) {
+        if credential.real_issue().is_some_and(|known| known.at > issue.at) {
             others.retain(|other| encoded.overwritten == Some(other.acs_credential_id.0));
         } else if !written_over {
             issued(&mut *connection, &credential, &issue, now).await?;
@@ -128,7 +153,8 @@ pub(super) async fn in_doubt(
     }
 }
 
-async fn issued(
+/// Writes down that a credential is on a card, and tells of it.
+pub(super) async fn issued(
     connection: &mut Connection,
     credential: &Credential,
     issue: &Issue,
@@ -145,17 +171,12 @@ async fn issued(
     let happening = if again { Happening::AcsCredentialReissued(event) } else { Happening::AcsCredentialIssued(event) };
     let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
     events::record(&mut *connection, workspace, happening, person, now).await?;
-    if let Some(method) = &credential.access_method {
-        let event = MethodEvent {
-            access_method_id: method.access_method_id,
-            access_grant_ids: vec![method.access_grant_id],
-            access_grant_keys: method.access_grant_key.clone().into_iter().collect(),
-        };
+    if let Some(event) = method_event(credential) {
         let happening =
             if again { Happening::AccessMethodReissued(event) } else { Happening::AccessMethodIssued(event) };
-        events::record(connection, workspace, happening, person, now).await?;
+        events::record(&mut *connection, workspace, happening, person, now).await?;
     }
-    Ok(())
+    grants::doors_opened(connection, credential, now).await
 }
 
 /// Takes over that a card does not carry a credential. One that is known to be on another card stays there.
@@ -177,9 +198,28 @@ async fn invalidated(
     if credential.deleted_at.is_none() {
         let happening = Happening::AcsCredentialInvalidated(event(credential));
         let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
-        events::record(connection, workspace, happening, person, now).await?;
+        events::record(&mut *connection, workspace, happening, person, now).await?;
+        grants::doors_lost_with(connection, credential, now).await?;
     }
     Ok(())
+}
+
+/// Deletes a credential. Whoever calls ends the job that may wait for it: [`super::attempts::credential_deleted`].
+pub(super) async fn remove(connection: &mut Connection, credential: &Credential, now: Time) -> Result<(), StoreError> {
+    acs_credentials::delete(&mut *connection, credential.acs_credential_id, now).await?;
+    let happening = Happening::AcsCredentialDeleted(event(credential));
+    let (workspace, person) = (credential.system.workspace_id, credential.user_identity_id);
+    events::record(&mut *connection, workspace, happening, person, now).await?;
+    grants::doors_lost_with(connection, credential, now).await
+}
+
+/// The event part that names the access method that a credential stands behind.
+pub(super) fn method_event(credential: &Credential) -> Option<MethodEvent> {
+    credential.access_method.as_ref().map(|method| MethodEvent {
+        access_method_id: method.access_method_id,
+        access_grant_ids: vec![method.access_grant_id],
+        access_grant_keys: method.access_grant_key.clone().into_iter().collect(),
+    })
 }
 
 /// The event part that names a credential.
@@ -231,17 +271,22 @@ async fn found_on(
         card_number: card_number.to_owned(),
         at: Time::from_card_seconds(on_card.issued_at),
         times: card_times(on_card.starts_at, on_card.ends_at),
+        contents: Some(Contents::new(on_card.doors.clone(), on_card.flags)),
     };
+    let is_known = credential.issue.as_ref().is_some_and(|known| {
+        let written = known.contents.as_ref().is_none_or(|contents| issue.contents.as_ref() == Some(contents));
+        written && (&known.card_number, known.at, known.times) == (&issue.card_number, issue.at, issue.times)
+    });
     if credential.is_in_doubt_on(card_number) {
         // The card may still hold what it held before the torn write: no new issue.
-        return if credential.issue.as_ref() == Some(&issue) {
+        return if is_known {
             acs_credentials::set_in_doubt(connection, id, None).await
         } else {
             issued(connection, &credential, &issue, now).await
         };
     }
     // A daemon that crashed after it had written, or another one without a hub, has said nothing of it.
-    let is_news = match &credential.issue {
+    let is_news = match credential.real_issue() {
         None => credential.in_doubt_card_number.is_none(),
         Some(known) => known.card_number == card_number && known.at < issue.at,
     };
@@ -271,21 +316,10 @@ pub(super) async fn scan_result(
     };
     let current = known.filter(|credential| credential.deleted_at.is_none());
     let warning = match &current {
-        None => Some(ScanWarning {
-            warning_code: ScanWarningCode::AcsCredentialOnSeamNotFound,
-            warning_message: "The credential on the card is not known, or was deleted.".to_owned(),
-        }),
+        None => Some(not_found()),
         Some(credential) => {
-            let doors = acs_credentials::doors(connection, id).await?;
-            let differing = differences(credential, &doors, on_card, &scanned.card_number);
-            (!differing.is_empty()).then(|| ScanWarning {
-                warning_code: ScanWarningCode::AcsCredentialOnEncoderOutOfSync,
-                warning_message: format!(
-                    "The following properties are out of sync between acs_credential_on_encoder and \
-                     acs_credential_on_seam: {}",
-                    differing.join(", ")
-                ),
-            })
+            let differing = differences(credential, on_card, &scanned.card_number);
+            (!differing.is_empty()).then(|| out_of_sync(&differing))
         }
     };
     Ok(ScanResult {
@@ -295,22 +329,37 @@ pub(super) async fn scan_result(
     })
 }
 
+/// Card and credential differ in these properties.
+pub(super) fn out_of_sync(properties: &[&str]) -> ScanWarning {
+    ScanWarning {
+        warning_code: ScanWarningCode::AcsCredentialOnEncoderOutOfSync,
+        warning_message: format!(
+            "The following properties are out of sync between acs_credential_on_encoder and acs_credential_on_seam: {}",
+            properties.join(", ")
+        ),
+    }
+}
+
+/// The hub does not know what the card carries.
+pub(super) fn not_found() -> ScanWarning {
+    ScanWarning {
+        warning_code: ScanWarningCode::AcsCredentialOnSeamNotFound,
+        warning_message: "The credential on the card is not known, or was deleted.".to_owned(),
+    }
+}
+
 /// The properties in which a card and its credential differ.
-fn differences(
-    credential: &Credential,
-    doors: &[u16],
-    on_card: &ScannedCredential,
-    card_number: &str,
-) -> Vec<&'static str> {
+fn differences(credential: &Credential, on_card: &ScannedCredential, card_number: &str) -> Vec<&'static str> {
     let times = card_times(on_card.starts_at, on_card.ends_at);
-    let mut doors_on_card = on_card.doors.clone();
-    doors_on_card.sort_unstable();
-    doors_on_card.dedup();
+    let on_card = Contents::new(on_card.doors.clone(), on_card.flags);
+    let written = credential.issue.as_ref().and_then(|issue| issue.contents.as_ref());
+    let flags = guests::flags(&credential.metadata, written.unwrap_or(&on_card).flags);
     let known_card = credential.issue.as_ref().map(|issue| issue.card_number.as_str());
     [
         ("starts_at", times.starts_at != credential.times.starts_at),
         ("ends_at", times.ends_at != credential.times.ends_at),
-        ("doors", doors_on_card != doors),
+        ("doors", on_card.doors != credential.doors),
+        ("flags", on_card.flags != flags),
         ("card_number", known_card != Some(card_number)),
     ]
     .into_iter()

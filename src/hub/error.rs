@@ -1,5 +1,6 @@
 //! What a request that failed is answered with.
 
+use crate::api::admin::WrongLine;
 use crate::api::envelope::{Failure, FailureDetail, Object};
 use crate::store::StoreError;
 use axum::Json;
@@ -31,6 +32,12 @@ pub(super) enum ApiError {
     TooSlow,
     /// Asked too often.
     TooMany { retry_after: Duration },
+    /// A pairing code that opens nothing.
+    PairingRefused,
+    /// Some lines of a text are wrong.
+    Lines { parameter: &'static str, wrong: Vec<WrongLine> },
+    /// The system gave no randomness for a secret.
+    NoRandomness,
     /// The database failed.
     Store(StoreError),
 }
@@ -89,15 +96,15 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::InvalidInput(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) | Self::PairingRefused => StatusCode::FORBIDDEN,
+            Self::InvalidInput(_) | Self::Lines { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound { .. } | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(error) if error.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoRandomness | Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -114,6 +121,9 @@ impl ApiError {
             | Self::MethodNotAllowed
             | Self::TooLarge { .. }
             | Self::TooSlow
+            | Self::PairingRefused
+            | Self::Lines { .. }
+            | Self::NoRandomness
             | Self::Store(_) => None,
         }
     }
@@ -149,6 +159,23 @@ impl ApiError {
             Self::TooMany { retry_after } => plain(
                 "too_many_requests",
                 format!("Too many requests with this key. Try again in {} s.", retry_after.as_secs().max(1)),
+            ),
+            Self::PairingRefused => plain(
+                "pairing_code_refused",
+                "The code is wrong, too old or used already. Ask for a new one: `encoderd admin pair`.".to_owned(),
+            ),
+            Self::Lines { parameter, wrong } => {
+                let sentences: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                let invalid = Invalid::parameter(parameter, sentences.join("; "));
+                FailureDetail {
+                    data: Some(json!({ "lines": wrong })),
+                    validation_errors: Some(json!({ "_errors": [], *parameter: { "_errors": sentences } })),
+                    ..plain("invalid_input", invalid.sentence())
+                }
+            }
+            Self::NoRandomness => plain(
+                "internal_error",
+                "The hub's system gave no randomness to make a secret of. Try again.".to_owned(),
             ),
             Self::Store(error) if error.is_passing() => plain(
                 "service_unavailable",

@@ -76,6 +76,13 @@ impl Live {
         }
     }
 
+    /// Hangs up on a daemon: it does not count as connected until it is heard of again, and its polls are woken.
+    pub(super) fn hang_up(&self, bridge: BridgeId) {
+        if let Some(gone) = self.bridges().remove(&bridge) {
+            gone.bell.notify_waiters();
+        }
+    }
+
     /// Forgets the daemons that do not count any more, and returns those that do.
     pub(super) fn connected(&self) -> Vec<BridgeId> {
         let mut bridges = self.bridges();
@@ -95,7 +102,10 @@ pub(super) struct OpenPoll {
 impl Drop for OpenPoll {
     fn drop(&mut self) {
         let now = clock::now();
-        if let Some(bridge) = self.live.bridges().get_mut(&self.bridge) {
+        // One that was hung up on, and is here again, has another bell.
+        let mut bridges = self.live.bridges();
+        let same = bridges.get_mut(&self.bridge).filter(|bridge| Arc::ptr_eq(&bridge.bell, &self.bell));
+        if let Some(bridge) = same {
             bridge.polls_open = bridge.polls_open.saturating_sub(1);
             bridge.seen_at = now;
         }

@@ -7,17 +7,24 @@
 //! | --- | --- |
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
+//! | `assignment` | whose credentials are, and which access methods' |
 //! | `credentials` | what the hub holds to be true of credentials and cards |
+//! | `grants` | what access grants open, and how they end |
+//! | `guests` | what a credential's metadata says of guests, and what of it a card carries |
+//! | `simulation` | ends of attempts that were arranged |
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
-//! | `property` | puts the configured property into the database |
+//! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
 //! | `request`, `auth`, `limits`, `error` | parameters, keys, how often, failures |
 //! | `openapi` | the API's document, made from the table of routes |
 //! | `stream` | what happens, as it happens |
+//! | `webhooks` | sends events to the addresses that callers gave |
 //! | `server` | connections, their time-outs, and shutting down |
 
+mod assignment;
 mod attempts;
 mod auth;
 mod call;
@@ -25,24 +32,33 @@ mod credentials;
 mod deadlines;
 mod encoders;
 mod error;
+mod grants;
+mod guests;
+mod import;
 mod limits;
 mod live;
 mod nodes;
 pub mod openapi;
+mod pairing;
 mod property;
 mod request;
 mod routes;
 mod server;
+mod simulation;
 mod stream;
+mod webhooks;
 
 use self::deadlines::Deadlines;
 use self::limits::Limits;
 use self::live::Live;
 use self::nodes::Nodes;
+pub use self::webhooks::WebhookPatience;
+use self::webhooks::{Mailroom, deliver};
 use crate::api::id::BridgeId;
 use crate::store::hub::SCHEMA;
 use crate::store::hub::acs_encoders;
 use crate::store::hub::acs_systems::SystemIds;
+use crate::store::hub::webhook_deliveries;
 use crate::store::{Database, Realm, Ring, StoreError};
 use secrecy::SecretString;
 use std::io;
@@ -113,6 +129,8 @@ pub struct Patience {
     pub come_back: Duration,
     /// An offered job that was not started goes to another poll of the same daemon after this.
     pub lease: Duration,
+    /// How deliveries to webhooks are tried.
+    pub webhooks: WebhookPatience,
 }
 
 impl Default for Patience {
@@ -123,6 +141,7 @@ impl Default for Patience {
             bridge: Duration::from_secs(4),
             come_back: Duration::from_secs(10),
             lease: Duration::from_secs(10),
+            webhooks: WebhookPatience::default(),
         }
     }
 }
@@ -151,6 +170,9 @@ pub enum HubError {
     /// The database cannot be used.
     #[error("the hub cannot use its database")]
     Store(#[from] StoreError),
+    /// Webhooks could not be delivered.
+    #[error("the hub cannot make HTTPS requests")]
+    Client(#[source] reqwest::Error),
 }
 
 /// A hub that serves.
@@ -198,11 +220,14 @@ pub async fn serve_with(
     let system = property::put(&store, settings.property.as_ref()).await?;
     let (changed, _) = watch::channel(0);
     let rings = store.rings();
+    let (nodes, allow_private) = (Nodes::new(), settings.webhook_allow_private);
+    let mailroom = Mailroom::new(store.clone(), nodes.id, patience.webhooks, allow_private, stop.clone())
+        .map_err(HubError::Client)?;
     let hub = Hub(Arc::new(Inner {
         store,
         system,
         live: Live::new(patience.bridge),
-        nodes: Nodes::new(),
+        nodes,
         deadlines: Deadlines::new(patience.finish),
         limits: Limits::new(settings.requests_per_second),
         changed,
@@ -213,6 +238,7 @@ pub async fn serve_with(
     if !hub.store().is_shared() {
         let mut transaction = hub.store().begin(Realm::Common).await?;
         acs_encoders::forget_reports(&mut transaction).await?;
+        webhook_deliveries::release(&mut transaction).await?;
         transaction.commit().await?;
     }
     attempts::resume(&hub).await?;
@@ -222,6 +248,7 @@ pub async fn serve_with(
         helpers.spawn(attempts::sweep(hub.clone()));
         helpers.spawn(nodes::keep(hub.clone()));
         helpers.spawn(pass_on(hub.clone(), rings));
+        helpers.spawn(deliver(Arc::new(mailroom), hub.changed()));
         helpers.close();
         server::run(listener, routes::router(&hub), stop).await;
         helpers.wait().await;
@@ -305,6 +332,10 @@ impl Hub {
 
     fn card_wait(&self) -> Duration {
         self.0.settings.card_wait
+    }
+
+    fn allows_simulation(&self) -> bool {
+        self.0.settings.allow_simulate
     }
 
     fn patience(&self) -> Patience {

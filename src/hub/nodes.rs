@@ -55,6 +55,17 @@ pub(super) async fn heard(hub: &Hub, bridge: BridgeId) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Hangs up on a daemon whose token was revoked.
+pub(super) async fn hang_up(hub: &Hub, bridge: BridgeId) -> Result<(), StoreError> {
+    hub.live().hang_up(bridge);
+    if hub.nodes().told().remove(&bridge) {
+        let mut transaction = hub.store().begin(Realm::Common).await?;
+        nodes::has_not(&mut transaction, hub.nodes().id, bridge).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
 /// Whether a daemon asks any node for work, or did so a moment ago.
 pub(super) async fn is_connected(hub: &Hub, connection: &mut Connection, bridge: BridgeId) -> Result<bool, StoreError> {
     if hub.live().is_connected(bridge) {

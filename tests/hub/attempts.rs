@@ -1,6 +1,6 @@
 //! The life of attempts: settled at once, one at a time, expiry.
 
-use crate::support::{CARD, Desk, World, encoded, failed, report, scanned};
+use crate::support::{CARD, Desk, World, encoded, failed, join, report, scanned};
 use encoderd::api::bridge::{EncoderState, StartResponse};
 use encoderd::fault::{Fault, FaultKind, Work};
 use encoderd::hub::Patience;
@@ -126,20 +126,42 @@ async fn of_simultaneous_scans_on_one_encoder_exactly_one_is_pending() {
     }
 }
 
-/// Polls all of them in turn until each is done.
-async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.map(Box::pin).collect();
-    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, output) in futures.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
-            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
-                *output = Some(done);
-            }
+#[tokio::test]
+async fn of_many_simultaneous_encodes_each_encoder_and_each_credential_has_at_most_one() {
+    let world = World::new().await;
+    let desk = Desk::new(&world);
+    let devices: Vec<_> = (0..6).map(|number| report(&format!("usb-{number}"), None)).collect();
+    let links = desk.sync(&devices).await.links;
+    let mut credentials = Vec::new();
+    for _ in 0..6 {
+        credentials.push(world.credential().await);
+    }
+    let pairs: Vec<_> = links
+        .iter()
+        .flat_map(|link| credentials.iter().map(move |credential| (link.acs_encoder_id, credential)))
+        .collect();
+    let attempts = join(pairs.iter().map(|(encoder, credential)| world.encode(*encoder, credential))).await;
+    let pending: Vec<_> = pairs
+        .iter()
+        .zip(&attempts)
+        .filter_map(|(pair, attempt)| (attempt["status"] == "pending").then_some(pair))
+        .collect();
+    assert!(!pending.is_empty());
+    for (index, (encoder, credential)) in pending.iter().enumerate() {
+        for (other_encoder, other_credential) in pending.iter().skip(index + 1) {
+            assert!(encoder != other_encoder && credential != other_credential, "{pending:?}");
         }
-        if outputs.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    outputs.into_iter().flatten().collect()
+    }
+    // None is refused without cause: what is left has a busy encoder or a busy credential.
+    for ((encoder, credential), attempt) in pairs.iter().zip(&attempts).filter(|(_, one)| one["status"] != "pending") {
+        let is_busy = pending.iter().any(|(busy, being_written)| busy == encoder || being_written == credential);
+        assert!(is_busy, "{attempt}");
+    }
+    let mut in_hand = Vec::new();
+    while let Some(job) = desk.next(0, &in_hand).await {
+        in_hand.push(job.action_attempt_id);
+    }
+    assert_eq!(in_hand.len(), pending.len(), "a job for each");
 }
 
 #[tokio::test]

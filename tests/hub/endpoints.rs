@@ -6,6 +6,8 @@
 
 #[path = "endpoints/acs.rs"]
 mod acs;
+#[path = "endpoints/admin.rs"]
+mod admin;
 #[path = "endpoints/bridge.rs"]
 mod bridge;
 #[path = "endpoints/cards.rs"]
@@ -16,6 +18,10 @@ mod grants;
 mod hub;
 #[path = "endpoints/people.rs"]
 mod people;
+#[path = "endpoints/spaces.rs"]
+mod spaces;
+#[path = "endpoints/webhooks.rs"]
+mod webhooks;
 
 use crate::neighbour::Neighbour;
 use crate::support::{API_KEY, Answer, BRIDGE_TOKEN, Desk, World};
@@ -29,10 +35,13 @@ use uuid::Uuid;
 async fn table(world: &World, stock: &Stock) -> Vec<Endpoint> {
     let mut table = hub::rows(stock);
     table.extend(acs::rows(stock));
+    table.extend(admin::rows(world).await);
     table.extend(bridge::rows(stock));
     table.extend(cards::rows(world, stock).await);
     table.extend(grants::rows(world, stock).await);
     table.extend(people::rows(world, stock).await);
+    table.extend(spaces::rows(world, stock).await);
+    table.extend(webhooks::rows(world).await);
     table
 }
 
@@ -44,6 +53,7 @@ pub struct Stock {
     pub entrances: Vec<String>,
     pub identity: Value,
     pub user: Value,
+    pub space: Value,
     pub grant: Value,
     pub method: Value,
     pub credential: String,
@@ -57,7 +67,9 @@ pub async fn stock(world: &World) -> Stock {
     let entrances = world.entrances().await;
     let identity = world.made("/user_identities/create", json!({ "full_name": "Jane Doe" }), "user_identity").await;
     let identity = identity["user_identity_id"].clone();
-    let grant = json!({ "user_identity_id": identity, "requested_access_methods": [{ "mode": "card" }], "acs_entrance_ids": [entrances[0]] });
+    let floor = json!({ "name": "First floor", "space_key": "floor/1", "acs_entrance_ids": [entrances[1]] });
+    let space = world.made("/spaces/create", floor, "space").await["space_id"].clone();
+    let grant = json!({ "user_identity_id": identity, "requested_access_methods": [{ "mode": "card" }], "acs_entrance_ids": [entrances[0]], "space_ids": [space] });
     let grant = world.made("/access_grants/create", grant, "access_grant").await;
     let credential = world.credential().await;
     Stock {
@@ -71,6 +83,7 @@ pub async fn stock(world: &World) -> Stock {
         event: world.get("/events/list", "limit=1").await.good("events")[0]["event_id"].clone(),
         entrances,
         identity,
+        space,
         credential,
     }
 }
@@ -146,6 +159,12 @@ impl Endpoint {
     /// Opens with another key than an application's.
     pub fn opened_by(mut self, key: &'static str) -> Self {
         self.opens = Some(key);
+        self
+    }
+
+    /// Opens without a key.
+    pub fn opened_by_anybody(mut self) -> Self {
+        self.opens = None;
         self
     }
 

@@ -137,9 +137,14 @@ async fn grants_that_cannot_be_are_refused_whole() {
         world.post("/access_grants/create", body).await.invalid(parameter);
     }
     for name in ["space_ids", "space_keys", "location_ids", "device_ids"] {
-        let mut body = json!({ "user_identity_id": identity, "requested_access_methods": cards });
+        let mut body = json!({ "user_identity": { "full_name": "X Y" }, "requested_access_methods": cards });
         body[name] = json!([uuid::Uuid::new_v4()]);
-        world.post("/access_grants/create", body).await.invalid(name);
+        let answer = world.post("/access_grants/create", body).await;
+        if name == "device_ids" {
+            answer.invalid(name);
+        } else {
+            answer.refused(404, "space_not_found");
+        }
     }
     let both = json!({ "user_identity_id": identity, "user_identity": {}, "requested_access_methods": cards });
     world.post("/access_grants/create", both).await.refused(400, "invalid_input");

@@ -31,29 +31,18 @@ async fn a_filter_lets_through_what_it_names_and_an_empty_list_nothing() {
 
 /// Filters by what this hub has none of, and by accounts: path, the answer's key, parameters that are ids, and others.
 const NOTHING_FITS: &[(&str, &str, &[&str], &[&str])] = &[
-    (
-        "/access_grants/list",
-        "access_grants",
-        &["access_code_id", "device_id", "location_id", "space_id"],
-        &["customer_key"],
-    ),
-    ("/access_methods/list", "access_methods", &["access_code_id", "device_id", "space_id"], &[]),
-    ("/acs/entrances/list", "acs_entrances", &["space_id", "location_id", "connected_account_id"], &["customer_key"]),
+    ("/access_grants/list", "access_grants", &["access_code_id", "device_id"], &["customer_key"]),
+    ("/access_methods/list", "access_methods", &["access_code_id", "device_id"], &[]),
+    ("/acs/entrances/list", "acs_entrances", &["connected_account_id"], &["customer_key"]),
     ("/acs/systems/list", "acs_systems", &["connected_account_id"], &["customer_key"]),
     ("/user_identities/list", "user_identities", &["credential_manager_acs_system_id"], &[]),
     (
         "/events/list",
         "events",
-        &[
-            "access_code_id",
-            "acs_access_group_id",
-            "connect_webview_id",
-            "connected_account_id",
-            "device_id",
-            "space_id",
-        ],
+        &["access_code_id", "acs_access_group_id", "connect_webview_id", "connected_account_id", "device_id"],
         &["customer_key"],
     ),
+    ("/spaces/list", "spaces", &["parent_space_id", "connected_account_id"], &["parent_space_key", "customer_key"]),
     ("/action_attempts/list", "action_attempts", &["device_id"], &[]),
 ];
 
@@ -78,7 +67,7 @@ async fn a_filter_by_what_the_hub_has_none_of_lets_nothing_through() {
             assert_eq!(world.get(path, &format!("{name}=")).await.good(key), everything, "{path}: no {name}");
         }
     }
-    for name in ["access_code_ids", "device_ids", "space_ids"] {
+    for name in ["access_code_ids", "device_ids"] {
         let ids = json!({ name: [Uuid::new_v4(), Uuid::new_v4()] });
         for method in ["GET", "POST"] {
             let given = send(&world, method, "/events/list", &ids, Some(API_KEY)).await;
@@ -131,7 +120,9 @@ async fn pages_follow_one_another_without_gap_or_repetition() {
     let entrances = world.get("/acs/entrances/list", "limit=1").await.good("pagination");
     let other = json!({ "page_cursor": entrances["next_page_cursor"] });
     world.post("/acs/entrances/list", other.clone()).await.good("acs_entrances");
-    for path in ["/user_identities/list", "/acs/users/list", "/acs/credentials/list", "/access_methods/list"] {
+    for path in
+        ["/user_identities/list", "/spaces/list", "/acs/users/list", "/acs/credentials/list", "/access_methods/list"]
+    {
         world.post(path, other.clone()).await.invalid("page_cursor");
     }
     world.post("/user_identities/list", json!({ "limit": 0 })).await.invalid("limit");

@@ -3,7 +3,7 @@
 use crate::support::{API_KEY, Answer, BRIDGE_TOKEN, SOON, World, encoded, postgres, report, settings};
 use encoderd::api::bridge::{Job, NextResponse, ResultResponse, StartResponse, SyncResponse};
 use encoderd::clock::{self, Deadline};
-use encoderd::hub;
+use encoderd::hub::{self, Patience};
 use reqwest::Client;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -300,6 +300,26 @@ async fn what_is_asked_of_one_node_is_done_by_a_desk_at_the_other() {
     assert_eq!(one.attempt(&attempt["action_attempt_id"]).await["status"], "success");
     let shown = one.get("/encoderd/v1/encoders", "").await.good("encoders")[0].clone();
     assert_eq!((&shown["bridge_connected"], &shown["state"]), (&json!(true), &json!("online")));
+}
+
+#[tokio::test]
+async fn a_desk_that_goes_from_node_to_node_is_connected_all_the_time() {
+    let moment = Patience { bridge: Duration::from_millis(1500), ..Patience::default() };
+    let one = World::set_on(postgres().await, moment).await;
+    let other = one.another_node_with(moment).await;
+    let (desk, encoder) = one.desk().await;
+    let at_other = desk.at(&other);
+    // To the other node and back: that the other one sees it no more must not count.
+    at_other.next(0, &[]).await;
+    let back = tokio::spawn(async move { desk.next(6, &[]).await });
+    let end = Deadline::after(Duration::from_secs(4));
+    while !end.has_passed() {
+        let shown = other.get("/encoderd/v1/encoders", "").await.good("encoders")[0].clone();
+        assert_eq!(shown["bridge_connected"], true, "{shown}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(other.scan(encoder).await["status"], "pending");
+    assert!(back.await.unwrap().is_some());
 }
 
 /// Carries bytes to a server until it is cut.

@@ -13,6 +13,7 @@ mod desk;
 
 mod causes;
 mod faults;
+mod guests;
 mod ports;
 mod presence;
 mod sdk;

@@ -131,9 +131,34 @@ test('a path or method that Seam does not have is refused, and the own paths are
   }
 })
 
+const document = (...paths) => ({
+  method: 'GET',
+  path: '/openapi.json',
+  status: 200,
+  body: { paths: Object.fromEntries(paths.map((path) => [path, { get: {}, post: {} }])) },
+})
+
+const all = (...records) => judge_all(records.map((record) => JSON.stringify(record)))
+
 test('complaints are counted, and so is what was looked at', () => {
   const bad = listed()
   bad.body.more = 1
-  const { answers, paths, complaints } = judge_all([listed(), bad, bad, refused()].map((record) => JSON.stringify(record)))
-  assert.deepEqual([answers, [...paths], [...complaints.values()]], [4, ['/acs/credentials/list'], [2]])
+  const posted = { ...listed(), method: 'POST' }
+  const { answers, good, complaints } = all(document('/acs/credentials/list'), listed(), bad, bad, posted, refused())
+  assert.equal(answers, 5)
+  assert.deepEqual([...good], ['GET /acs/credentials/list', 'POST /acs/credentials/list'])
+  assert.deepEqual([...complaints.values()], [2])
+})
+
+test('what the hub promises and was not seen is a complaint, and so is no promise', () => {
+  const own = '/encoderd/v1/encoders'
+  const { complaints } = all(document('/acs/credentials/list', '/acs/encoders/get', own), listed(), refused())
+  assert.deepEqual(
+    [...complaints.keys()],
+    ['POST /acs/credentials/list', 'GET /acs/encoders/get', 'POST /acs/encoders/get'].map(
+      (promised) => `${promised}: no good answer of it was seen`,
+    ),
+  )
+  assert.match([...all(listed()).complaints.keys()][0], /openapi\.json is not among the answers/)
+  assert.equal(all().complaints.size, 1)
 })

@@ -3,7 +3,7 @@
 
 Environment: SEAM_ENDPOINT and SEAM_API_KEY, both read by the SDK itself. The hub is a new one of the tests, with the
 rooms 101 to 103 and the encoders of tests/support/auto_desk.rs. SEAM_TEST_PERSONAL_ACCESS_TOKEN and
-SEAM_TEST_WORKSPACE_ID: another way in, tried when they are set.
+SEAM_TEST_WORKSPACE_ID: another way in.
 
 Each check runs, whatever became of those before; exit 0 when all passed. suite.mjs has the same checks.
 """
@@ -327,7 +327,7 @@ def credentials_of_nobody_and_of_somebody_else(seam, hotel):
 @check
 def vendors_metadata_is_kept(seam, hotel):
     made = hotel.credential(
-        visionline_metadata={"card_format": "guest", "card_function_type": "guest", "override": True, "joiner_acs_credential_ids": []},
+        visionline_metadata={"card_format": "rfid48", "card_function_type": "guest", "override": True, "joiner_acs_credential_ids": []},
     )
     for shown in (made, hotel.shown(made)):
         equal(shown.visionline_metadata.card_function_type, "guest")
@@ -637,11 +637,11 @@ def events(seam, hotel):
     seam.acs.users.delete(acs_user_id=user.acs_user_id)
     wanted = ["acs_user.created", "acs_user.deleted"]
     equal([one.event_type for one in seam.events.list(acs_user_id=user.acs_user_id, event_types=wanted)], wanted)
-    equal(len(seam.events.list(limit=1)), 1)
+    equal(len(seam.events.list(acs_system_id=hotel.system, limit=1)), 1)
     with refused(404, "event_not_found"):
         seam.events.get(event_id=str(uuid4()))
-    with invalid("event_type"):
-        seam.events.list(event_type="acs_user.tired")
+    with invalid("since"):
+        seam.events.list(since="yesterday")
 
 
 class Receiver:
@@ -789,9 +789,7 @@ def what_is_wrong_with_the_input_is_said(seam, hotel):
 
 @check
 def a_personal_access_token_comes_in_with_its_workspace(seam, hotel):
-    token, workspace = (os.environ.get(f"SEAM_TEST_{name}") for name in ("PERSONAL_ACCESS_TOKEN", "WORKSPACE_ID"))
-    if token is None:
-        return
+    token, workspace = (os.environ[f"SEAM_TEST_{name}"] for name in ("PERSONAL_ACCESS_TOKEN", "WORKSPACE_ID"))
     endpoint = os.environ["SEAM_ENDPOINT"]
     person = Seam(personal_access_token=token, workspace_id=workspace, endpoint=endpoint)
     equal(person.workspaces.get(), seam.workspaces.get())

@@ -69,7 +69,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
-        allow_simulate: false,
+        allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
     }
@@ -120,13 +120,34 @@ impl World {
         Self::in_directory(directory, database, Duration::from_secs(8), Patience::default()).await
     }
 
+    /// A hub with other settings.
+    pub async fn set(patience: Patience, change: impl FnOnce(Settings) -> Settings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = database(directory.path()).await;
+        Self::serving(directory, change(settings(database)), patience).await
+    }
+
+    /// A hub on this database, with another patience.
+    pub async fn set_on(database: String, patience: Patience) -> Self {
+        Self::in_directory(tempfile::tempdir().unwrap(), database, Duration::from_secs(8), patience).await
+    }
+
     /// Another node on the same database.
     pub async fn another_node(&self) -> Self {
-        Self::on(self.database.clone()).await
+        self.another_node_with(Patience::default()).await
+    }
+
+    /// Another node on the same database, with another patience.
+    pub async fn another_node_with(&self, patience: Patience) -> Self {
+        Self::set_on(self.database.clone(), patience).await
     }
 
     async fn in_directory(directory: TempDir, database: String, card_wait: Duration, patience: Patience) -> Self {
-        let settings = Settings { card_wait, ..settings(database.clone()) };
+        Self::serving(directory, Settings { card_wait, ..settings(database) }, patience).await
+    }
+
+    async fn serving(directory: TempDir, settings: Settings, patience: Patience) -> Self {
+        let database = settings.database.clone();
         let stop = CancellationToken::new();
         let hub = hub::serve_with(settings, patience, stop.clone()).await.unwrap();
         let base = format!("http://{}", hub.address);
@@ -267,6 +288,22 @@ impl World {
     }
 }
 
+/// Polls all of them in turn until each is done.
+pub async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs).filter(|(_, output)| output.is_none()) {
+            if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+                *output = Some(done);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}
+
 /// Appends an answer to the file that `ENCODERD_TEST_RECORD` names, a JSON object a line: `tests/sdk/strict.mjs` holds
 /// them all against Seam's models.
 pub fn record(method: &Method, path: &str, status: StatusCode, body: &Value) {
@@ -332,28 +369,43 @@ impl Answer {
 /// A desk's daemon that the test plays.
 pub struct Desk {
     pub bridge_id: Uuid,
-    base: String,
-    client: reqwest::Client,
+    /// What it sends.
+    pub token: String,
+    pub base: String,
+    pub client: reqwest::Client,
 }
 
 impl Desk {
     pub fn new(world: &World) -> Self {
-        Self { bridge_id: Uuid::new_v4(), base: world.base.clone(), client: reqwest::Client::new() }
+        Self::with_token(world, BRIDGE_TOKEN)
+    }
+
+    /// A daemon with a token of its own.
+    pub fn with_token(world: &World, token: &str) -> Self {
+        Self {
+            bridge_id: Uuid::new_v4(),
+            token: token.to_owned(),
+            base: world.base.clone(),
+            client: reqwest::Client::new(),
+        }
     }
 
     /// The same daemon after the hub was restarted.
     pub fn at(&self, world: &World) -> Self {
-        Self { bridge_id: self.bridge_id, base: world.base.clone(), client: reqwest::Client::new() }
+        Self { bridge_id: self.bridge_id, ..Self::with_token(world, &self.token) }
     }
 
-    pub async fn send<T: DeserializeOwned>(&self, path: &str, mut body: Value) -> T {
+    /// Asks what may be refused.
+    pub async fn ask(&self, path: &str, mut body: Value) -> Answer {
         body["bridge_id"] = json!(self.bridge_id);
-        let request = self.client.post(format!("{}/bridge/v1/{path}", self.base)).bearer_auth(BRIDGE_TOKEN).json(&body);
-        let response = request.send().await.unwrap();
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        assert!(status.is_success(), "{path}: {status} {text}");
-        serde_json::from_str(&text).unwrap()
+        let request = self.client.post(format!("{}/bridge/v1/{path}", self.base)).bearer_auth(&self.token).json(&body);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    pub async fn send<T: DeserializeOwned>(&self, path: &str, body: Value) -> T {
+        let answer = self.ask(path, body).await;
+        assert!(answer.status.is_success(), "{path}: {} {}", answer.status, answer.body);
+        serde_json::from_value(answer.body).unwrap()
     }
 
     pub async fn sync(&self, encoders: &[EncoderReport]) -> SyncResponse {

@@ -1,7 +1,9 @@
 //! A second workspace in the same hub, with one thing of each kind, that nobody of the first one may see.
 
 use crate::support::{API_KEY, World};
-use encoderd::api::id::{AcsEncoderId, AcsEntranceId, AcsSystemId, BridgeId, ConnectedAccountId, WorkspaceId};
+use encoderd::api::id::{
+    AcsEncoderId, AcsEntranceId, AcsSystemId, ApiKeyId, BridgeId, BridgeTokenId, ConnectedAccountId, WorkspaceId,
+};
 use encoderd::api::time::Time;
 use encoderd::clock;
 use encoderd::store::Database;
@@ -9,7 +11,7 @@ use encoderd::store::hub::acs_encoders::{self, Link};
 use encoderd::store::hub::acs_entrances::{self, Door};
 use encoderd::store::hub::acs_systems::{self, SystemIds};
 use encoderd::store::hub::keys::KeyHash;
-use encoderd::store::hub::{SCHEMA, events};
+use encoderd::store::hub::{SCHEMA, bridge_tokens, events};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -25,8 +27,8 @@ pub struct Neighbour {
 impl Neighbour {
     /// What the second workspace has that this parameter could name.
     pub fn id(&self, parameter: &str) -> Value {
-        let name = parameter.trim_start_matches("allowed_");
-        let name = name.strip_suffix("_ids").map_or_else(|| name.to_owned(), |kind| format!("{kind}_id"));
+        let name = parameter.trim_start_matches("allowed_").trim_start_matches("hid_").replace("location", "space");
+        let name = name.strip_suffix("_ids").map_or_else(|| name.clone(), |kind| format!("{kind}_id"));
         assert!(self.ids[&name].is_string(), "the neighbour has no {name} for {parameter}");
         self.ids[&name].clone()
     }
@@ -41,7 +43,7 @@ impl World {
             acs_system_id: AcsSystemId::random(),
             connected_account_id: ConnectedAccountId::random(),
         };
-        let (entrance, encoder) = (AcsEntranceId::random(), AcsEncoderId::random());
+        let (entrance, encoder, key) = (AcsEntranceId::random(), AcsEncoderId::random(), ApiKeyId::random());
         let store = Database::open(&self.database, SCHEMA).await.unwrap();
         let mut transaction = store.begin(system.realm()).await.unwrap();
         acs_systems::create(&mut transaction, system, "Hotel Next Door", None, now).await.unwrap();
@@ -59,19 +61,25 @@ impl World {
         acs_encoders::put(&mut transaction, system.acs_system_id, &link, now).await.unwrap();
         sqlx::query(
             "INSERT INTO api_key (api_key_id, workspace_id, name, prefix, hash, created_at)
-             VALUES ('key-next-door', $1, 'tests', 'seam_key', $2, $3)",
+             VALUES ($4, $1, 'tests', 'seam_key', $2, $3)",
         )
         .bind(system.workspace_id.to_string())
         .bind(KeyHash::of(NEIGHBOURS_KEY.as_bytes()).as_str())
         .bind(now.ms())
+        .bind(key.to_string())
         .execute(&mut *transaction)
         .await
         .unwrap();
+        let token = BridgeTokenId::random();
+        let hash = KeyHash::of(b"bridge-token-of-the-neighbour");
+        bridge_tokens::create(&mut transaction, system.workspace_id, token, "Next Door", &hash, now).await.unwrap();
         transaction.commit().await.unwrap();
         store.close().await;
         let made = async |path: &str, body: Value, key: &str| {
             self.send(Method::POST, path, "", Some(&body), Some(NEIGHBOURS_KEY)).await.good(key)
         };
+        let space = json!({ "name": "Their floor", "acs_entrance_ids": [entrance] });
+        let space = made("/spaces/create", space, "space").await;
         let grant = json!({
             "user_identity": { "full_name": "Jane Next Door" }, "requested_access_methods": [{ "mode": "card" }],
             "acs_entrance_ids": [entrance],
@@ -81,12 +89,17 @@ impl World {
         let scan = json!({ "acs_encoder_id": encoder });
         let attempt = made("/acs/encoders/scan_credential", scan, "action_attempt").await;
         let event = made("/events/list", json!({}), "events").await[0].clone();
+        let webhook = json!({ "url": "https://example.com/", "event_types": ["none"] });
+        let webhook = made("/webhooks/create", webhook, "webhook").await;
         let ids = json!({
             "workspace_id": system.workspace_id,
+            "api_key_id": key,
+            "bridge_token_id": token,
             "acs_system_id": system.acs_system_id,
             "connected_account_id": system.connected_account_id,
             "acs_entrance_id": entrance,
             "acs_encoder_id": encoder,
+            "space_id": space["space_id"],
             "user_identity_id": grant["user_identity_id"],
             "acs_user_id": credential["acs_user_id"],
             "access_grant_id": grant["access_grant_id"],
@@ -94,6 +107,7 @@ impl World {
             "acs_credential_id": credential["acs_credential_id"],
             "action_attempt_id": attempt["action_attempt_id"],
             "event_id": event["event_id"],
+            "webhook_id": webhook["webhook_id"],
         });
         Neighbour { ids }
     }

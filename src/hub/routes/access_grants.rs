@@ -1,48 +1,36 @@
 //! `/access_grants/…`
 
 use super::acs_credentials::{CARDS_ONLY, card_of, identity_of, set_times};
-use super::{acs_users, all_known, card_times, now, user_identities};
+use super::{acs_users, all_known, card_times, no_devices, now, spaces, user_identities};
 use crate::api::AccessMode;
-use crate::api::access_grants::{AccessGrant, Create, Get, List, Update};
+use crate::api::access_grants::{
+    AccessGrant, Create, Delete, Get, List, RequestAccessMethod, RequestAccessMethods, Update,
+};
 use crate::api::acs_users::AcsUser;
 use crate::api::envelope::{Done, Many, One};
 use crate::api::events::{GrantEvent, GrantTimesEvent, Happening, MethodEvent};
-use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId, WorkspaceId};
+use crate::api::id::{AccessGrantId, AccessMethodId, AcsCredentialId, SpaceId, WorkspaceId};
 use crate::api::time::Time;
 use crate::api::user_identities::{Person, UserIdentity};
 use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
+use crate::hub::{attempts, grants};
 use crate::store::Connection;
 use crate::store::hub::access_grants::NewAccessGrant;
 use crate::store::hub::access_methods::NewAccessMethod;
-use crate::store::hub::acs_credentials::NewCredential;
+use crate::store::hub::acs_credentials::{NewCredential, Times};
 use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::{access_grants, access_methods, acs_credentials, events};
 use serde_json::json;
 
 pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant>, ApiError> {
-    if create.requested_access_methods.is_empty() {
-        return Err(Invalid::parameter("requested_access_methods", "Must contain at least 1 element(s)").into());
-    }
-    if let Some(index) = create.requested_access_methods.iter().position(|method| method.mode != AccessMode::Card) {
-        let path = vec!["requested_access_methods".to_owned(), index.to_string(), "mode".to_owned()];
-        return Err(Invalid { path, message: CARDS_ONLY.to_owned() }.into());
-    }
-    // Ignoring these would make a card that opens less than was asked for.
-    for (name, asked) in [
-        ("space_ids", &create.space_ids),
-        ("space_keys", &create.space_keys),
-        ("location_ids", &create.location_ids),
-        ("device_ids", &create.device_ids),
-    ] {
-        if asked.0.as_ref().is_some_and(|ids| !ids.is_empty()) {
-            return Err(Invalid::parameter(name, "There are only entrances here; name them in acs_entrance_ids").into());
-        }
-    }
+    cards_only(&create.requested_access_methods)?;
+    no_devices("device_ids", &create.device_ids)?;
+    let location = create.location.unwrap_or_default();
+    no_devices("location", &location.device_ids)?;
     let now = now();
     let times = card_times(create.starts_at.unwrap_or(now), create.ends_at)?;
     let mut entrances = create.acs_entrance_ids.into_values();
-    entrances.extend(create.location.unwrap_or_default().acs_entrance_ids.into_values());
     let workspace = call.system().workspace_id;
     let mut transaction = call.begin().await?;
     let identity = match (create.user_identity_id, create.user_identity) {
@@ -51,6 +39,21 @@ pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant
         (None, None) => return Err(Invalid::parameter("user_identity_id", "Required, or user_identity").into()),
         (Some(_), Some(_)) => {
             return Err(Invalid::whole("Give either user_identity_id or user_identity, not both").into());
+        }
+    };
+    let mut spaces = create.space_ids.into_values();
+    spaces.extend(create.location_ids.into_values());
+    let spaces = named_spaces(&mut transaction, workspace, spaces, &create.space_keys.into_values()).await?;
+    let spaces = match location.name {
+        Some(name) => {
+            let entrances = location.acs_entrance_ids.into_values();
+            let space = spaces::new(workspace, name, entrances);
+            spaces::make(call.system(), &mut transaction, &space, now).await?;
+            [spaces, vec![space.space_id]].concat()
+        }
+        None => {
+            entrances.extend(location.acs_entrance_ids.into_values());
+            spaces
         }
     };
     all_known(&mut transaction, call.system().acs_system_id, &entrances).await?;
@@ -65,6 +68,8 @@ pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant
         display_name: format!("Access of {}", identity.display_name),
         times,
         entrances,
+        spaces,
+        customization_profile_id: create.customization_profile_id,
     };
     access_grants::create(&mut transaction, &grant, now).await.map_err(|error| {
         if error.is_conflict() {
@@ -75,12 +80,77 @@ pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant
     })?;
     let happening = Happening::AccessGrantCreated(GrantEvent { access_grant_id: grant.access_grant_id });
     events::record(&mut transaction, grant.workspace_id, happening, Some(grant.user_identity_id), now).await?;
+    let made = existing(&mut transaction, workspace, grant.access_grant_id).await?;
     for _ in &create.requested_access_methods {
-        add_card(call.system(), &mut transaction, &grant, &user, now).await?;
+        add_card(call.system(), &mut transaction, &made, &user, now).await?;
     }
     let made = existing(&mut transaction, workspace, grant.access_grant_id).await?;
     transaction.commit().await?;
     Ok(One(made))
+}
+
+/// Refuses what no encoder can make.
+fn cards_only(requested: &[RequestAccessMethod]) -> Result<(), Invalid> {
+    if requested.is_empty() {
+        return Err(Invalid::parameter("requested_access_methods", "Must contain at least 1 element(s)"));
+    }
+    let wrong = |index: usize, name: &str, message: &str| Invalid {
+        path: vec!["requested_access_methods".to_owned(), index.to_string(), name.to_owned()],
+        message: message.to_owned(),
+    };
+    for (index, method) in requested.iter().enumerate() {
+        if method.mode != AccessMode::Card {
+            return Err(wrong(index, "mode", CARDS_ONLY));
+        }
+        if method.code.is_some() {
+            return Err(wrong(index, "code", "A card has no code"));
+        }
+    }
+    Ok(())
+}
+
+/// The spaces with these ids and with these keys.
+async fn named_spaces(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    ids: Vec<SpaceId>,
+    keys: &[String],
+) -> Result<Vec<SpaceId>, ApiError> {
+    for id in &ids {
+        spaces::existing(&mut *connection, workspace, *id).await?;
+    }
+    let mut named = ids;
+    for key in keys {
+        named.push(spaces::named(&mut *connection, workspace, None, Some(key)).await?.space_id);
+    }
+    Ok(named)
+}
+
+pub(super) async fn request_access_methods(
+    call: Call,
+    request: RequestAccessMethods,
+) -> Result<One<AccessGrant>, ApiError> {
+    cards_only(&request.requested_access_methods)?;
+    let (workspace, now) = (call.system().workspace_id, now());
+    let mut transaction = call.begin().await?;
+    let grant = existing(&mut transaction, workspace, request.access_grant_id).await?;
+    let identity = user_identities::existing(&mut transaction, workspace, grant.user_identity_id).await?;
+    let user = acs_users::of_identity(call.system(), &mut transaction, &identity).await?;
+    for _ in &request.requested_access_methods {
+        add_card(call.system(), &mut transaction, &grant, &user, now).await?;
+    }
+    let grant = existing(&mut transaction, workspace, grant.access_grant_id).await?;
+    transaction.commit().await?;
+    Ok(One(grant))
+}
+
+pub(super) async fn remove(call: Call, delete: Delete) -> Result<Done, ApiError> {
+    let mut transaction = call.begin().await?;
+    let grant = existing(&mut transaction, call.system().workspace_id, delete.access_grant_id).await?;
+    let gone = grants::remove(&mut transaction, &grant, now()).await?;
+    transaction.commit().await?;
+    attempts::credentials_deleted(call.hub(), &gone).await?;
+    Ok(Done::default())
 }
 
 /// The person with the same key, or a new one.
@@ -102,7 +172,7 @@ async fn found_or_made(
 async fn add_card(
     system: SystemIds,
     connection: &mut Connection,
-    grant: &NewAccessGrant,
+    grant: &AccessGrant,
     user: &AcsUser,
     now: Time,
 ) -> Result<(), ApiError> {
@@ -112,8 +182,8 @@ async fn add_card(
         acs_user_id: Some(user.acs_user_id),
         user_identity_id: identity_of(Some(user)),
         display_name: card_of(Some(user)),
-        times: grant.times,
-        entrances: grant.entrances.clone(),
+        times: Times { starts_at: grant.starts_at, ends_at: grant.ends_at },
+        entrances: access_grants::entrances(&mut *connection, grant.access_grant_id).await?,
     };
     acs_credentials::create(&mut *connection, &credential, now).await?;
     let method = NewAccessMethod {

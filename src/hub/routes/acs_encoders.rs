@@ -1,7 +1,10 @@
 //! `/acs/encoders/…`
 
+use super::acs_credentials;
 use crate::api::ObjectError;
-use crate::api::acs_encoders::{ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential};
+use crate::api::acs_encoders::{
+    ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential, ScanToAssign,
+};
 use crate::api::action_attempts::ActionAttempt;
 use crate::api::envelope::{Many, One};
 use crate::hub::attempts::{self, Target};
@@ -34,6 +37,12 @@ pub(super) async fn encode_credential(call: Call, encode: EncodeCredential) -> R
 
 pub(super) async fn scan_credential(call: Call, scan: ScanCredential) -> Result<One<ActionAttempt>, ApiError> {
     Ok(One(attempts::scan(&call, scan.acs_encoder_id).await?))
+}
+
+pub(super) async fn scan_to_assign(call: Call, scan: ScanToAssign) -> Result<One<ActionAttempt>, ApiError> {
+    let mut transaction = call.begin().await?;
+    let user = acs_credentials::owner(call.system(), &mut transaction, scan.acs_user_id, scan.user_identity_id).await?;
+    Ok(One(attempts::scan_to_assign(&call, transaction, scan.acs_encoder_id, user.acs_user_id).await?))
 }
 
 fn object(encoder: Encoder) -> AcsEncoder {

@@ -2,33 +2,31 @@
 
 use super::{now, user_identities};
 use crate::api::acs_systems::AcsSystem;
-use crate::api::acs_users::{AccessSchedule, AcsUser, Create, Get, List};
-use crate::api::envelope::{Many, One};
+use crate::api::acs_users::{AccessSchedule, AcsUser, Create, Get, List, Update};
+use crate::api::envelope::{Done, Many, One};
 use crate::api::events::{Happening, UserEvent};
 use crate::api::id::{AcsSystemId, AcsUserId, WorkspaceId};
+use crate::api::parameters::Change;
+use crate::api::time::Time;
 use crate::api::user_identities::UserIdentity;
 use crate::hub::call::Call;
 use crate::hub::error::{ApiError, Invalid};
+use crate::hub::{attempts, credentials};
 use crate::store::Connection;
 use crate::store::hub::acs_systems::SystemIds;
-use crate::store::hub::acs_users::{self, NewUser};
-use crate::store::hub::events;
+use crate::store::hub::acs_users::{self, Details, NewUser};
+use crate::store::hub::{acs_credentials, events};
 use serde_json::json;
 
 pub(super) async fn create(call: Call, create: Create) -> Result<One<AcsUser>, ApiError> {
     served(call.system(), create.acs_system_id)?;
+    if create.acs_access_group_ids.0.is_some_and(|groups| !groups.is_empty()) {
+        return Err(Invalid::parameter("acs_access_group_ids", "There are no access groups here").into());
+    }
     let now = now();
     let access_schedule = create
         .access_schedule
-        .map(|schedule| {
-            let starts_at = schedule.starts_at.unwrap_or(now);
-            match schedule.ends_at {
-                Some(ends_at) if ends_at <= starts_at => {
-                    Err(Invalid::parameter("access_schedule", "ends_at must be later than starts_at"))
-                }
-                ends_at => Ok(AccessSchedule { starts_at, ends_at }),
-            }
-        })
+        .map(|schedule| in_order(schedule.starts_at.unwrap_or(now), schedule.ends_at))
         .transpose()?;
     let mut transaction = call.begin().await?;
     if let Some(identity) = create.user_identity_id {
@@ -46,6 +44,13 @@ pub(super) async fn create(call: Call, create: Create) -> Result<One<AcsUser>, A
     let user = make(call.system(), &mut transaction, &user).await?;
     transaction.commit().await?;
     Ok(One(user))
+}
+
+fn in_order(starts_at: Time, ends_at: Option<Time>) -> Result<AccessSchedule, Invalid> {
+    if ends_at.is_some_and(|ends_at| ends_at <= starts_at) {
+        return Err(Invalid::parameter("access_schedule", "ends_at must be later than starts_at"));
+    }
+    Ok(AccessSchedule { starts_at, ends_at })
 }
 
 /// Refuses systems that the workspace does not have.
@@ -102,16 +107,75 @@ pub(super) async fn existing(
 }
 
 pub(super) async fn get(call: Call, get: Get) -> Result<One<AcsUser>, ApiError> {
-    let mut connection = call.read().await?;
-    let workspace = call.system().workspace_id;
-    let user = match (get.acs_user_id, get.user_identity_id) {
-        (Some(id), _) => existing(&mut connection, workspace, id).await?,
-        (None, Some(identity)) => acs_users::of_identity(&mut connection, workspace, get.acs_system_id, identity)
-            .await?
-            .ok_or_else(|| ApiError::no_such::<AcsUser>(json!({ "user_identity_id": identity.to_string() })))?,
+    Ok(One(named(call.system(), &mut *call.read().await?, &get).await?))
+}
+
+/// The user with this id, or who a person is in a system. What is given besides must fit: nobody else is meant.
+async fn named(system: SystemIds, connection: &mut Connection, get: &Get) -> Result<AcsUser, ApiError> {
+    if let Some(named) = get.acs_system_id {
+        served(system, named)?;
+    }
+    let identity = get.user_identity_id;
+    let user = match (get.acs_user_id, identity) {
+        (Some(id), _) => acs_users::get(connection, system.workspace_id, id).await?,
+        (None, Some(identity)) => {
+            acs_users::of_identity(connection, system.workspace_id, get.acs_system_id, identity).await?
+        }
         (None, None) => return Err(Invalid::parameter("acs_user_id", "Required").into()),
     };
-    Ok(One(user))
+    let is_meant = |user: &AcsUser| {
+        identity.is_none() || identity == user.identity.as_ref().map(|identity| identity.user_identity_id)
+    };
+    user.filter(is_meant).ok_or_else(|| match get.acs_user_id {
+        Some(id) => ApiError::no::<AcsUser>(id),
+        None => ApiError::no_such::<AcsUser>(json!({ "user_identity_id": identity })),
+    })
+}
+
+pub(super) async fn update(call: Call, update: Update) -> Result<Done, ApiError> {
+    if let Some(elsewhere) = update.hid_acs_system_id {
+        return Err(ApiError::no::<AcsSystem>(elsewhere));
+    }
+    let access_schedule = match update.access_schedule {
+        Change::Keep => Change::Keep,
+        Change::Clear => Change::Clear,
+        Change::Set(schedule) => Change::Set(in_order(schedule.starts_at, Some(schedule.ends_at))?),
+    };
+    let which = Get {
+        acs_user_id: update.acs_user_id,
+        acs_system_id: update.acs_system_id,
+        user_identity_id: update.user_identity_id,
+    };
+    let mut transaction = call.begin().await?;
+    let user = named(call.system(), &mut transaction, &which).await?;
+    let details = Details {
+        full_name: update.full_name.map(|name| name.0).or(user.full_name),
+        email_address: update.email_address.or(update.email).map(|address| address.0).or(user.email_address),
+        phone_number: update.phone_number.map(|number| number.0).or(user.phone_number),
+        access_schedule: access_schedule.apply(user.access_schedule),
+    };
+    acs_users::update(&mut transaction, user.acs_user_id, &details).await?;
+    transaction.commit().await?;
+    Ok(Done::default())
+}
+
+/// Takes a person out of a system, with all credentials there.
+pub(super) async fn remove(call: Call, get: Get) -> Result<Done, ApiError> {
+    let (system, now) = (call.system(), now());
+    let mut transaction = call.begin().await?;
+    let user = named(system, &mut transaction, &get).await?;
+    let mut gone = Vec::new();
+    for credential in acs_credentials::of_user(&mut transaction, user.acs_user_id).await? {
+        credentials::remove(&mut transaction, &credential, now).await?;
+        gone.push(credential.acs_credential_id);
+    }
+    acs_users::delete(&mut transaction, user.acs_user_id, now).await?;
+    let happening = Happening::AcsUserDeleted(UserEvent { system: system.event(), acs_user_id: user.acs_user_id });
+    let person = user.identity.map(|identity| identity.user_identity_id);
+    events::record(&mut transaction, system.workspace_id, happening, person, now).await?;
+    transaction.commit().await?;
+    attempts::credentials_deleted(call.hub(), &gone).await?;
+    Ok(Done::default())
 }
 
 pub(super) async fn list(call: Call, list: List) -> Result<Many<AcsUser>, ApiError> {

@@ -15,11 +15,14 @@ use crate::hub::error::ApiError;
 use crate::hub::{attempts, nodes};
 use crate::store::hub::acs_encoders::{self, Encoder, Link, Reported};
 use crate::store::hub::acs_systems::SystemIds;
-use crate::store::hub::events;
+use crate::store::hub::{bridge_tokens, events, jobs};
 use crate::store::{Connection, StoreError};
 use std::pin::pin;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// How exactly it is noted when a daemon was last seen. Each sync would be a write to the disk.
+const SEEN_EVERY: Duration = Duration::from_mins(5);
 
 /// Takes over a daemon's encoders, makes those that it asks for, and tells it the links.
 pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncResponse, ApiError> {
@@ -56,6 +59,10 @@ pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncRes
         }
     }
     take_over(&mut transaction, bridge, &linked, now).await?;
+    if let Some(token) = call.caller().bridge_token_id() {
+        let ms = i64::try_from(SEEN_EVERY.as_millis()).unwrap_or(i64::MAX);
+        bridge_tokens::seen(&mut transaction, token, now, Time::from_ms(now.ms().saturating_sub(ms))).await?;
+    }
     transaction.commit().await?;
     let links = linked
         .iter()
@@ -192,6 +199,8 @@ pub(super) async fn next(call: DeskCall, request: NextRequest) -> Result<NextRes
     let end = Deadline::after(Duration::from_secs(request.wait_seconds.min(LONG_POLL_SECONDS_MAX)));
     let in_hand: Vec<_> = request.in_hand.into_iter().map(ActionAttemptId).collect();
     let open = hub.live().poll(bridge);
+    // The token may have been revoked between the look at it and the poll, which nobody would end then.
+    let mut look_at_token = true;
     loop {
         // Listens before it looks, so that a job made in between rings.
         let mut rung = pin!(open.bell.notified());
@@ -199,12 +208,16 @@ pub(super) async fn next(call: DeskCall, request: NextRequest) -> Result<NextRes
         if hub.stop().is_cancelled() {
             return Ok(NextResponse { job: None });
         }
+        if look_at_token && let Err(error) = call.caller().still_stands(hub).await {
+            nodes::hang_up(hub, bridge).await?;
+            return Err(error);
+        }
         let job = attempts::next(hub, call.system(), bridge, &in_hand, since).await?;
         if job.is_some() || end.has_passed() {
             return Ok(NextResponse { job });
         }
         tokio::select! {
-            () = rung => {}
+            () = rung => look_at_token = true,
             () = tokio::time::sleep(end.remaining()) => {}
             () = hub.stop().cancelled() => {}
         }
@@ -220,8 +233,12 @@ pub(super) async fn start(call: DeskCall, request: StartRequest) -> Result<Start
 /// Hears how far a job is. That is for show and not kept: a card is being written, and a write to the disk for each step
 /// would only hold up what matters.
 pub(super) async fn progress(call: DeskCall, request: ProgressRequest) -> Result<Done, ApiError> {
-    speaks(&call, request.bridge_id).await?;
-    tracing::debug!(action_attempt_id = %request.action_attempt_id, progress = ?request.progress, "progress");
+    let bridge = speaks(&call, request.bridge_id).await?;
+    let id = ActionAttemptId(request.action_attempt_id);
+    // What a daemon was never offered does not exist for it.
+    if jobs::was_offered_to(&mut *call.read().await?, id, None, bridge).await? {
+        tracing::debug!(action_attempt_id = %id, progress = ?request.progress, "progress");
+    }
     Ok(Done::default())
 }
 

@@ -12,11 +12,15 @@ mod acs_entrances;
 mod acs_systems;
 mod acs_users;
 mod action_attempts;
+mod admin;
 mod bridge;
 mod events;
 mod health;
 mod live_encoders;
+mod simulate;
+mod spaces;
 mod user_identities;
+mod webhooks;
 mod workspaces;
 
 use super::Hub;
@@ -26,7 +30,8 @@ use super::error::{ApiError, Invalid};
 use super::{openapi, stream};
 use crate::api::acs_entrances::AcsEntrance;
 use crate::api::events::Event;
-use crate::api::id::{AcsEntranceId, AcsSystemId};
+use crate::api::id::{AcsEntranceId, AcsSystemId, ElsewhereId};
+use crate::api::parameters::AnyOf;
 use crate::api::time::Time;
 use crate::clock;
 use crate::store::Connection;
@@ -44,38 +49,78 @@ use std::future::Future;
 fn table() -> Vec<Route> {
     vec![
         route("/access_grants/create", CREATE, access_grants::create),
+        route("/access_grants/delete", REMOVE, access_grants::remove),
         route("/access_grants/get", READ, access_grants::get),
         route("/access_grants/list", READ, access_grants::list),
+        route("/access_grants/request_access_methods", CREATE, access_grants::request_access_methods),
         route("/access_grants/update", CHANGE, access_grants::update),
+        route("/access_methods/delete", REMOVE, access_methods::remove),
+        route("/access_methods/assign_card", CREATE, access_methods::assign_card),
         route("/access_methods/encode", CREATE, access_methods::encode),
         route("/access_methods/get", READ, access_methods::get),
         route("/access_methods/list", READ, access_methods::list),
+        route("/acs/credentials/assign", CHANGE, acs_credentials::assign),
         route("/acs/credentials/create", CREATE, acs_credentials::create),
         route("/acs/credentials/delete", REMOVE, acs_credentials::remove),
         route("/acs/credentials/get", READ, acs_credentials::get),
         route("/acs/credentials/list", READ, acs_credentials::list),
+        route("/acs/credentials/list_accessible_entrances", READ, acs_credentials::list_accessible_entrances),
+        route("/acs/credentials/unassign", CHANGE, acs_credentials::unassign),
         route("/acs/credentials/update", CHANGE, acs_credentials::update),
         route("/acs/encoders/encode_credential", CREATE, acs_encoders::encode_credential),
         route("/acs/encoders/get", READ, acs_encoders::get),
         route("/acs/encoders/list", READ, acs_encoders::list),
         route("/acs/encoders/scan_credential", CREATE, acs_encoders::scan_credential),
+        route("/acs/encoders/scan_to_assign_credential", CREATE, acs_encoders::scan_to_assign),
+        route("/acs/encoders/simulate/next_credential_encode_will_fail", CREATE, simulate::encode_fails),
+        route("/acs/encoders/simulate/next_credential_encode_will_succeed", CREATE, simulate::encode_succeeds),
+        route("/acs/encoders/simulate/next_credential_scan_will_fail", CREATE, simulate::scan_fails),
+        route("/acs/encoders/simulate/next_credential_scan_will_succeed", CREATE, simulate::scan_succeeds),
         route("/acs/entrances/get", READ, acs_entrances::get),
         route("/acs/entrances/list", READ, acs_entrances::list),
         route("/acs/systems/get", READ, acs_systems::get),
         route("/acs/systems/list", READ, acs_systems::list),
         route("/acs/users/create", CREATE, acs_users::create),
+        route("/acs/users/delete", REMOVE, acs_users::remove),
         route("/acs/users/get", READ, acs_users::get),
         route("/acs/users/list", READ, acs_users::list),
+        route("/acs/users/update", CHANGE, acs_users::update),
         route("/action_attempts/get", READ, action_attempts::get),
         route("/action_attempts/list", READ, action_attempts::list),
         route("/events/get", READ, events::get),
         route("/events/list", READ, events::list),
+        route("/spaces/add_acs_entrances", PUT, spaces::add_acs_entrances),
+        route("/spaces/create", CREATE, spaces::create),
+        route("/spaces/delete", REMOVE, spaces::remove),
+        route("/spaces/get", READ, spaces::get),
+        route("/spaces/list", READ, spaces::list),
+        route("/spaces/remove_acs_entrances", REMOVE, spaces::remove_acs_entrances),
+        route("/user_identities/add_acs_user", PUT, user_identities::add_acs_user),
         route("/user_identities/create", CREATE, user_identities::create),
+        route("/user_identities/delete", REMOVE, user_identities::remove),
         route("/user_identities/get", READ, user_identities::get),
         route("/user_identities/list", READ, user_identities::list),
+        route("/user_identities/update", CHANGE, user_identities::update),
+        route("/webhooks/create", CREATE, webhooks::create),
+        route("/webhooks/delete", REMOVE, webhooks::remove),
+        route("/webhooks/get", READ, webhooks::get),
+        route("/webhooks/list", READ, webhooks::list),
+        route("/webhooks/update", PUT, webhooks::update),
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        route("/encoderd/v1/api_keys/create", CREATE, admin::api_keys::create),
+        route("/encoderd/v1/api_keys/list", READ, admin::api_keys::list),
+        route("/encoderd/v1/api_keys/revoke", CREATE, admin::api_keys::revoke),
+        route("/encoderd/v1/api_keys/rotate", CREATE, admin::api_keys::rotate),
+        route("/encoderd/v1/bridges/list", READ, admin::bridges::list),
+        route("/encoderd/v1/bridges/revoke", CREATE, admin::bridges::revoke),
+        route("/encoderd/v1/pairing_codes/create", CREATE, admin::bridges::create_code),
+        route("/encoderd/v1/property/import", CREATE, admin::property::import),
+        route("/encoderd/v1/workspaces/create", CREATE, admin::workspaces::create),
+        route("/encoderd/v1/workspaces/get", READ, admin::workspaces::get),
+        route("/encoderd/v1/workspaces/list", READ, admin::workspaces::list),
+        route("/encoderd/v1/webhook_deliveries", READ, webhooks::deliveries),
         streamed("/encoderd/v1/events", stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
@@ -84,6 +129,7 @@ fn table() -> Vec<Route> {
         route("/bridge/v1/jobs/progress", CREATE, bridge::progress),
         route("/bridge/v1/jobs/result", CREATE, bridge::result),
         route("/bridge/v1/jobs/start", CREATE, bridge::start),
+        route("/bridge/v1/pair", CREATE, admin::bridges::pair),
         // Whoever watches the service.
         route("/healthz", OPEN, health::alive),
         route("/openapi.json", OPEN, openapi::serve),
@@ -221,6 +267,17 @@ async fn all_known(
         Some(unknown) => Err(ApiError::no::<AcsEntrance>(unknown)),
         None => Ok(()),
     }
+}
+
+/// Refuses devices: ignoring them would give less than was asked for.
+fn no_devices(name: &str, devices: &AnyOf<ElsewhereId>) -> Result<(), Invalid> {
+    if devices.0.as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(Invalid::parameter(
+            name,
+            "There are no devices here, only entrances; name them in acs_entrance_ids",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -102,8 +102,10 @@ CREATE TABLE hub_node (
     alive_at BIGINT NOT NULL
 );
 CREATE TABLE bridge_at_node (
-    bridge_id TEXT PRIMARY KEY,
-    node_id TEXT NOT NULL
+    bridge_id TEXT NOT NULL,
+    node_id TEXT NOT NULL,
+    -- A daemon may ask one node and then another, and each says for itself when it asks no more.
+    PRIMARY KEY (bridge_id, node_id)
 );
 
 -- What daemons last said of their encoders.

@@ -33,8 +33,7 @@ pub async fn get(
     workspace: WorkspaceId,
     id: AccessMethodId,
 ) -> Result<Option<AccessMethod>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("g.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("m.access_method_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
@@ -45,10 +44,20 @@ pub async fn credential_of(
     workspace: WorkspaceId,
     id: AccessMethodId,
 ) -> Result<Option<AcsCredentialId>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("g.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("m.access_method_id = $", Some(id));
     select.fetch("", connection).await?.first().map(|row| row.id("acs_credential_id")).transpose()
+}
+
+/// The grant of an access method.
+pub async fn grant_of(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    id: AccessMethodId,
+) -> Result<Option<AccessGrantId>, StoreError> {
+    let mut select = present(workspace);
+    select.and_id("m.access_method_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(|row| row.id("access_grant_id")).transpose()
 }
 
 /// Access methods.
@@ -58,9 +67,12 @@ pub async fn list(
     filter: &List,
     page: Page,
 ) -> Result<Paged<AccessMethod>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("g.workspace_id = $", Some(workspace));
-    select.and_elsewhere(&[&filter.access_code_id, &filter.device_id, &filter.space_id]);
+    let mut select = present(workspace);
+    select.and_elsewhere(&[&filter.access_code_id, &filter.device_id]);
+    select.and_id(
+        "m.access_grant_id IN (SELECT access_grant_id FROM access_grant_space WHERE space_id = $)",
+        filter.space_id,
+    );
     select.and_id("m.access_grant_id = $", filter.access_grant_id);
     select.and_maybe("g.access_grant_key = $", filter.access_grant_key.as_deref());
     select.and_id(
@@ -73,6 +85,7 @@ pub async fn list(
 /// The access methods of a grant.
 pub async fn of_grant(connection: &mut Connection, grant: AccessGrantId) -> Result<Vec<AccessMethod>, StoreError> {
     let mut select = Select::new(SELECT);
+    select.and("m.deleted_at IS NULL");
     select.and_id("m.access_grant_id = $", Some(grant));
     select.fetch(" ORDER BY m.created_at, m.access_method_id", connection).await?.iter().map(object).collect()
 }
@@ -91,6 +104,38 @@ pub async fn create(connection: &mut Connection, method: &NewAccessMethod, now: 
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Marks an access method as deleted.
+pub async fn delete(connection: &mut Connection, id: AccessMethodId, now: Time) -> Result<(), StoreError> {
+    sqlx::query("UPDATE access_method SET deleted_at = $1 WHERE access_method_id = $2")
+        .bind(now.ms())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Puts another credential behind an access method.
+pub async fn set_credential(
+    connection: &mut Connection,
+    id: AccessMethodId,
+    credential: AcsCredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE access_method SET acs_credential_id = $1 WHERE access_method_id = $2")
+        .bind(credential.to_string())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Access methods that were not deleted; those of a deleted grant were deleted with it.
+fn present(workspace: WorkspaceId) -> Select {
+    let mut select = Select::new(SELECT);
+    select.and_id("g.workspace_id = $", Some(workspace));
+    select.and("m.deleted_at IS NULL");
+    select
 }
 
 fn object(row: &AnyRow) -> Result<AccessMethod, StoreError> {

@@ -1,20 +1,23 @@
 //! Credentials: what is to be on a card, and what is.
 
-use super::Columns as _;
 use super::acs_entrances::door_number;
 use super::acs_systems::SystemIds;
-use super::select::{Page, Paged, Select, each};
+use super::select::{Page, Paged, Select};
+use super::{Columns as _, to_json};
 use crate::api::acs_credentials::List;
+use crate::api::bridge::CredentialFlags;
+use crate::api::credential_metadata::Metadata;
 use crate::api::id::{
     AccessGrantId, AccessMethodId, AcsCredentialId, AcsEntranceId, AcsSystemId, AcsUserId, UserIdentityId, WorkspaceId,
 };
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
+use std::collections::BTreeMap;
 
 const SELECT: &str = "SELECT c.acs_credential_id, c.acs_system_id, c.acs_user_id, c.user_identity_id, c.display_name,
     c.starts_at, c.ends_at, c.times_changed_at, c.card_number, c.issued_at, c.issued_starts_at, c.issued_ends_at,
-    c.in_doubt_card_number, c.created_at, c.deleted_at, s.workspace_id, s.connected_account_id,
+    c.issued_doors, c.issued_flags, c.metadata, c.in_doubt_card_number, c.created_at, c.deleted_at, s.workspace_id, s.connected_account_id,
     m.access_method_id, m.access_grant_id, g.access_grant_key
     FROM acs_credential c JOIN acs_system s ON s.acs_system_id = c.acs_system_id
     LEFT JOIN access_method m ON m.acs_credential_id = c.acs_credential_id
@@ -37,6 +40,10 @@ pub struct Credential {
     pub times: Times,
     /// When those were last changed.
     pub times_changed_at: Time,
+    /// The numbers of the doors that it is to open, in rising order.
+    pub doors: Vec<u16>,
+    /// What else was asked of it.
+    pub metadata: Metadata,
     /// What is on its card.
     pub issue: Option<Issue>,
     /// A card that may hold it.
@@ -49,7 +56,15 @@ pub struct Credential {
     pub access_method: Option<AccessMethodOf>,
 }
 
+/// What card numbers begin with that no card has.
+pub const SIMULATED: &str = "simulated-";
+
 impl Credential {
+    /// What is on its card, unless that card was played.
+    pub fn real_issue(&self) -> Option<&Issue> {
+        self.issue.as_ref().filter(|issue| !issue.card_number.starts_with(SIMULATED))
+    }
+
     /// What is known of its being on this card.
     pub fn issue_on(&self, card_number: &str) -> Option<&Issue> {
         self.issue.as_ref().filter(|issue| issue.card_number == card_number)
@@ -79,6 +94,26 @@ pub struct Issue {
     pub at: Time,
     /// The times that were written.
     pub times: Times,
+    /// What else was written; none: it was issued before that was kept.
+    pub contents: Option<Contents>,
+}
+
+/// What a card carries of a credential beside its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Door numbers in rising order.
+    pub doors: Vec<u16>,
+    /// Guest semantics.
+    pub flags: CredentialFlags,
+}
+
+impl Contents {
+    /// From what a card or a job lists, in whatever order.
+    pub fn new(mut doors: Vec<u16>, flags: CredentialFlags) -> Self {
+        doors.sort_unstable();
+        doors.dedup();
+        Self { doors, flags }
+    }
 }
 
 /// The access method that a credential stands behind.
@@ -120,7 +155,8 @@ pub async fn get(
     let mut select = Select::new(SELECT);
     select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("c.acs_credential_id = $", Some(id));
-    select.fetch("", connection).await?.first().map(read).transpose()
+    let rows = select.fetch("", connection).await?;
+    Ok(read_all(&rows, connection).await?.pop())
 }
 
 /// Credentials that are not deleted.
@@ -144,7 +180,8 @@ pub async fn list(
         "LOWER(c.display_name) LIKE LOWER($) ESCAPE '\\' OR LOWER(COALESCE(c.card_number, '')) LIKE LOWER($) ESCAPE '\\'",
         filter.search.as_ref().map(|search| search.0.as_str()),
     );
-    each(&select.page("c", "created_at", "acs_credential_id", page, connection).await?, read)
+    let page = select.page("c", "created_at", "acs_credential_id", page, connection).await?;
+    Ok(Paged { items: read_all(&page.items, connection).await?, next: page.next })
 }
 
 /// The credentials of an access grant that are not deleted.
@@ -152,7 +189,7 @@ pub async fn of_grant(connection: &mut Connection, grant: AccessGrantId) -> Resu
     let mut select = Select::new(SELECT);
     select.and("c.deleted_at IS NULL");
     select.and_id("m.access_grant_id = $", Some(grant));
-    select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?.iter().map(read).collect()
+    in_order(select, connection).await
 }
 
 /// The credentials that are held to be on this card, or to be perhaps on it; deleted ones too.
@@ -164,21 +201,148 @@ pub async fn on_card(
     let mut select = Select::new(SELECT);
     select.and_id("s.workspace_id = $", Some(workspace));
     select.and_value("c.card_number = $ OR c.in_doubt_card_number = $", card_number);
-    select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?.iter().map(read).collect()
+    in_order(select, connection).await
 }
 
-/// The numbers of the doors that a credential opens, in rising order.
-pub async fn doors(connection: &mut Connection, id: AcsCredentialId) -> Result<Vec<u16>, StoreError> {
-    sqlx::query(
-        "SELECT e.door FROM acs_credential_entrance x JOIN acs_entrance e ON e.acs_entrance_id = x.acs_entrance_id
-         WHERE x.acs_credential_id = $1 ORDER BY e.door",
-    )
-    .bind(id.to_string())
-    .fetch_all(connection)
-    .await?
-    .iter()
-    .map(door_number)
-    .collect()
+/// The credential that is issued on the card with this number, in whichever case that is written, and not deleted.
+pub async fn issued_on(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    card_number: &str,
+) -> Result<Option<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
+    select.and("c.deleted_at IS NULL");
+    // By value, so that the index serves.
+    let cases = [card_number.to_owned(), card_number.to_lowercase(), card_number.to_uppercase()];
+    select.and_any_of("c.card_number", Some(&cases));
+    Ok(in_order(select, connection).await?.pop())
+}
+
+/// The credential of a workspace that was issued last and is not deleted.
+pub async fn issued_last(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+) -> Result<Option<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
+    select.and("c.deleted_at IS NULL AND c.issued_at IS NOT NULL");
+    let rows = select.fetch(" ORDER BY c.issued_at DESC, c.acs_credential_id LIMIT 1", connection).await?;
+    Ok(read_all(&rows, connection).await?.pop())
+}
+
+/// The other credentials whose cards open a door of this one, common doors left out, and that are valid at the same time
+/// as these times.
+pub async fn beside(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    times: Times,
+) -> Result<Vec<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("c.deleted_at IS NULL AND c.card_number IS NOT NULL");
+    select.and_id("c.acs_credential_id <> $", Some(id));
+    select.and_value("c.issued_ends_at IS NULL OR c.issued_ends_at > $", times.starts_at);
+    select.and_maybe("c.issued_starts_at < $", times.ends_at);
+    select.and_id(
+        "c.acs_credential_id IN (SELECT theirs.acs_credential_id FROM acs_credential_entrance theirs
+         JOIN acs_credential_entrance ours ON ours.acs_entrance_id = theirs.acs_entrance_id
+         WHERE ours.acs_credential_id = $ AND ours.is_common = 0 AND theirs.is_common = 0)",
+        Some(id),
+    );
+    in_order(select, connection).await
+}
+
+/// Those of these credentials that a workspace has and that are not deleted.
+pub async fn known(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    ids: &[AcsCredentialId],
+) -> Result<Vec<AcsCredentialId>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
+    select.and("c.deleted_at IS NULL");
+    select.and_any_of("c.acs_credential_id", Some(ids));
+    select.fetch("", connection).await?.iter().map(|row| row.id("acs_credential_id")).collect()
+}
+
+async fn in_order(select: Select, connection: &mut Connection) -> Result<Vec<Credential>, StoreError> {
+    let rows = select.fetch(" ORDER BY c.created_at, c.acs_credential_id", connection).await?;
+    read_all(&rows, connection).await
+}
+
+const DOORS: &str = "SELECT x.acs_credential_id, e.door FROM acs_credential_entrance x
+    JOIN acs_entrance e ON e.acs_entrance_id = x.acs_entrance_id";
+
+async fn read_all(rows: &[AnyRow], connection: &mut Connection) -> Result<Vec<Credential>, StoreError> {
+    let mut credentials = rows.iter().map(without_doors).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<_> = credentials.iter().map(|credential| credential.acs_credential_id).collect();
+    if ids.is_empty() {
+        return Ok(credentials);
+    }
+    let mut select = Select::new(DOORS);
+    select.and_any_of("x.acs_credential_id", Some(&ids));
+    let mut doors: BTreeMap<AcsCredentialId, Vec<u16>> = BTreeMap::new();
+    for row in select.fetch(" ORDER BY e.door", connection).await? {
+        doors.entry(row.id("acs_credential_id")?).or_default().push(door_number(&row)?);
+    }
+    for credential in &mut credentials {
+        credential.doors = doors.remove(&credential.acs_credential_id).unwrap_or_default();
+    }
+    Ok(credentials)
+}
+
+/// What a credential opens.
+pub async fn entrances(connection: &mut Connection, id: AcsCredentialId) -> Result<Vec<AcsEntranceId>, StoreError> {
+    let mut select = Select::new("SELECT x.acs_entrance_id FROM acs_credential_entrance x");
+    select.and_id("x.acs_credential_id = $", Some(id));
+    let rows = select.fetch(" ORDER BY x.acs_entrance_id", connection).await?;
+    rows.iter().map(|row| row.id("acs_entrance_id")).collect()
+}
+
+/// Changes what a credential opens; whether that was a change.
+pub async fn set_entrances(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    wanted: &[AcsEntranceId],
+    now: Time,
+) -> Result<bool, StoreError> {
+    let before = entrances(&mut *connection, id).await?;
+    let gone: Vec<_> = before.iter().filter(|entrance| !wanted.contains(entrance)).collect();
+    let new: Vec<_> = wanted.iter().filter(|entrance| !before.contains(entrance)).collect();
+    if gone.is_empty() && new.is_empty() {
+        return Ok(false);
+    }
+    for entrance in gone {
+        sqlx::query("DELETE FROM acs_credential_entrance WHERE acs_credential_id = $1 AND acs_entrance_id = $2")
+            .bind(id.to_string())
+            .bind(entrance.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for entrance in new {
+        sqlx::query(
+            "INSERT INTO acs_credential_entrance (acs_credential_id, acs_entrance_id) VALUES ($1, $2)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(id.to_string())
+        .bind(entrance.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("UPDATE acs_credential SET times_changed_at = $1 WHERE acs_credential_id = $2")
+        .bind(now.ms())
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(true)
+}
+
+/// The credentials of a person in a system that are not deleted.
+pub async fn of_user(connection: &mut Connection, user: AcsUserId) -> Result<Vec<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and("c.deleted_at IS NULL");
+    select.and_id("c.acs_user_id = $", Some(user));
+    in_order(select, connection).await
 }
 
 /// Makes a credential.
@@ -210,6 +374,73 @@ pub async fn create(connection: &mut Connection, credential: &NewCredential, now
     Ok(())
 }
 
+/// Keeps what else is asked of a credential, and which of its doors all guests share.
+pub async fn set_metadata(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    metadata: &Metadata,
+    common: &[AcsEntranceId],
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE acs_credential SET metadata = $1 WHERE acs_credential_id = $2")
+        .bind(to_json(metadata))
+        .bind(id.to_string())
+        .execute(&mut *connection)
+        .await?;
+    for entrance in common {
+        sqlx::query(
+            "INSERT INTO acs_credential_entrance (acs_credential_id, acs_entrance_id, is_common) VALUES ($1, $2, 1)
+             ON CONFLICT (acs_credential_id, acs_entrance_id) DO UPDATE SET is_common = 1",
+        )
+        .bind(id.to_string())
+        .bind(entrance.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Gives a credential another owner and name; `None`: nobody's.
+pub async fn set_owner(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    owner: Option<(AcsUserId, Option<UserIdentityId>)>,
+    display_name: &str,
+) -> Result<(), StoreError> {
+    let (user, person) = owner.unzip();
+    sqlx::query(
+        "UPDATE acs_credential SET acs_user_id = $1, user_identity_id = $2, display_name = $3
+         WHERE acs_credential_id = $4",
+    )
+    .bind(user.map(|id| id.to_string()))
+    .bind(person.flatten().map(|id| id.to_string()))
+    .bind(display_name)
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets a credential open what another one opens, and nothing else.
+pub async fn take_entrances(
+    connection: &mut Connection,
+    id: AcsCredentialId,
+    from: AcsCredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM acs_credential_entrance WHERE acs_credential_id = $1")
+        .bind(id.to_string())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "INSERT INTO acs_credential_entrance (acs_credential_id, acs_entrance_id, is_common)
+         SELECT $1, acs_entrance_id, is_common FROM acs_credential_entrance WHERE acs_credential_id = $2",
+    )
+    .bind(id.to_string())
+    .bind(from.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Changes when a credential opens.
 pub async fn set_times(
     connection: &mut Connection,
@@ -235,14 +466,17 @@ pub async fn set_issue(
     id: AcsCredentialId,
     issue: Option<&Issue>,
 ) -> Result<(), StoreError> {
+    let contents = issue.and_then(|issue| issue.contents.as_ref());
     sqlx::query(
         "UPDATE acs_credential SET card_number = $1, issued_at = $2, issued_starts_at = $3, issued_ends_at = $4,
-         in_doubt_card_number = NULL WHERE acs_credential_id = $5",
+         issued_doors = $5, issued_flags = $6, in_doubt_card_number = NULL WHERE acs_credential_id = $7",
     )
     .bind(issue.map(|issue| issue.card_number.clone()))
     .bind(issue.map(|issue| issue.at.ms()))
     .bind(issue.map(|issue| issue.times.starts_at.ms()))
     .bind(issue.and_then(|issue| issue.times.ends_at).map(Time::ms))
+    .bind(contents.map(|contents| to_json(&contents.doors)))
+    .bind(contents.map(|contents| to_json(&contents.flags)))
     .bind(id.to_string())
     .execute(connection)
     .await?;
@@ -273,12 +507,18 @@ pub async fn delete(connection: &mut Connection, id: AcsCredentialId, now: Time)
     Ok(())
 }
 
-fn read(row: &AnyRow) -> Result<Credential, StoreError> {
+/// A credential without its doors, which are in other rows: [`read_all`] adds them.
+fn without_doors(row: &AnyRow) -> Result<Credential, StoreError> {
+    let contents = match (row.maybe_json("issued_doors")?, row.maybe_json("issued_flags")?) {
+        (Some(doors), Some(flags)) => Some(Contents { doors, flags }),
+        (None, _) | (_, None) => None,
+    };
     let issue = match (row.maybe_text("card_number")?, row.maybe_time("issued_at")?) {
         (Some(card_number), Some(at)) => Some(Issue {
             card_number,
             at,
             times: Times { starts_at: row.time("issued_starts_at")?, ends_at: row.maybe_time("issued_ends_at")? },
+            contents,
         }),
         (None, _) | (_, None) => None,
     };
@@ -298,6 +538,8 @@ fn read(row: &AnyRow) -> Result<Credential, StoreError> {
         display_name: row.text("display_name")?,
         times: Times { starts_at: row.time("starts_at")?, ends_at: row.maybe_time("ends_at")? },
         times_changed_at: row.time("times_changed_at")?,
+        doors: Vec::new(),
+        metadata: row.maybe_json("metadata")?.unwrap_or_default(),
         issue,
         in_doubt_card_number: row.maybe_text("in_doubt_card_number")?,
         created_at: row.time("created_at")?,

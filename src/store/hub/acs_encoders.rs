@@ -96,6 +96,18 @@ pub async fn of_bridge(
     select.fetch("", connection).await?.iter().map(read).collect()
 }
 
+/// Whether a daemon has encoders in another workspace than this.
+pub async fn has_elsewhere(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    bridge: BridgeId,
+) -> Result<bool, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id <> $", Some(workspace));
+    select.and_id("n.bridge_id = $", Some(bridge));
+    Ok(!select.fetch(" LIMIT 1", connection).await?.is_empty())
+}
+
 /// Makes an encoder, or links a known one to another device.
 pub async fn put(connection: &mut Connection, system: AcsSystemId, link: &Link, now: Time) -> Result<(), StoreError> {
     // A device has one encoder: an older link of the same device gives way.

@@ -1,13 +1,14 @@
 //! Doors.
 
-use super::Columns as _;
 use super::select::{Page, Paged, Select, each};
+use super::{Columns as _, spaces};
 use crate::api::Nothing;
 use crate::api::acs_entrances::{AcsEntrance, List};
-use crate::api::id::{AcsEntranceId, AcsSystemId, WorkspaceId};
+use crate::api::id::{AcsEntranceId, AcsSystemId, SpaceId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
+use std::collections::BTreeMap;
 
 const SELECT: &str = "SELECT e.acs_entrance_id, e.acs_system_id, e.display_name, e.door, e.created_at,
     s.connected_account_id
@@ -33,7 +34,24 @@ pub async fn get(
     let mut select = Select::new(SELECT);
     select.and_id("s.workspace_id = $", Some(workspace));
     select.and_id("e.acs_entrance_id = $", Some(id));
-    select.fetch("", connection).await?.first().map(object).transpose()
+    let found = select.fetch("", connection).await?.first().map(object).transpose()?;
+    Ok(with_spaces(found.into_iter().collect(), connection).await?.pop())
+}
+
+/// Says of entrances which spaces they are in: one question for all of them.
+async fn with_spaces(
+    mut entrances: Vec<AcsEntrance>,
+    connection: &mut Connection,
+) -> Result<Vec<AcsEntrance>, StoreError> {
+    let ids: Vec<AcsEntranceId> = entrances.iter().map(|entrance| entrance.acs_entrance_id).collect();
+    let mut around: BTreeMap<AcsEntranceId, Vec<SpaceId>> = BTreeMap::new();
+    for (entrance, space) in spaces::around(connection, &ids).await? {
+        around.entry(entrance).or_default().push(space);
+    }
+    for entrance in &mut entrances {
+        entrance.space_ids = around.remove(&entrance.acs_entrance_id).unwrap_or_default();
+    }
+    Ok(entrances)
 }
 
 /// Entrances in the order of their door numbers.
@@ -45,7 +63,10 @@ pub async fn list(
 ) -> Result<Paged<AcsEntrance>, StoreError> {
     let mut select = Select::new(SELECT);
     select.and_id("s.workspace_id = $", Some(workspace));
-    select.and_elsewhere(&[&filter.space_id, &filter.location_id, &filter.customer_key]);
+    select.and_elsewhere(&[&filter.customer_key]);
+    for space in [filter.space_id, filter.location_id] {
+        select.and_id("e.acs_entrance_id IN (SELECT acs_entrance_id FROM space_entrance WHERE space_id = $)", space);
+    }
     select.and_any_of("e.acs_entrance_id", filter.acs_entrance_ids.0.as_deref());
     select.and_id("e.acs_system_id = $", filter.acs_system_id);
     select.and_id("s.connected_account_id = $", filter.connected_account_id);
@@ -57,7 +78,8 @@ pub async fn list(
         "LOWER(e.display_name) LIKE LOWER($) ESCAPE '\\'",
         filter.search.as_ref().map(|search| search.0.as_str()),
     );
-    each(&select.page("e", "door", "acs_entrance_id", page, connection).await?, object)
+    let page = each(&select.page("e", "door", "acs_entrance_id", page, connection).await?, object)?;
+    Ok(Paged { items: with_spaces(page.items, connection).await?, next: page.next })
 }
 
 /// All doors of a system.
@@ -116,7 +138,7 @@ fn object(row: &AnyRow) -> Result<AcsEntrance, StoreError> {
         connected_account_id: row.id("connected_account_id")?,
         created_at: row.time("created_at")?,
         display_name: row.text("display_name")?,
-        space_ids: Nothing::default(),
+        space_ids: Vec::new(),
         can_unlock_with_card: true,
         errors: Nothing::default(),
         warnings: Nothing::default(),

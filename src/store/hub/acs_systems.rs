@@ -4,6 +4,7 @@ use super::Columns as _;
 use super::select::Select;
 use crate::api::Nothing;
 use crate::api::acs_systems::{AcsSystem, List, Location};
+use crate::api::admin::HubWorkspace;
 use crate::api::events::SystemEvent;
 use crate::api::id::{AcsSystemId, ConnectedAccountId, WorkspaceId};
 use crate::api::time::Time;
@@ -60,6 +61,38 @@ pub async fn workspaces(connection: &mut Connection) -> Result<Vec<Workspace>, S
     rows.iter().map(workspace_object).collect()
 }
 
+const HUB_WORKSPACES: &str = "SELECT w.workspace_id, w.name, w.created_at, s.acs_system_id, s.time_zone
+    FROM workspace w JOIN acs_system s ON s.workspace_id = w.workspace_id";
+
+/// All workspaces as the hub's owner sees them, the oldest first.
+pub async fn hub_workspaces(connection: &mut Connection, first: WorkspaceId) -> Result<Vec<HubWorkspace>, StoreError> {
+    let rows = Select::new(HUB_WORKSPACES).fetch(" ORDER BY w.created_at, w.workspace_id", connection).await?;
+    rows.iter().map(|row| hub_workspace_object(row, first)).collect()
+}
+
+/// One workspace as the hub's owner sees it.
+pub async fn hub_workspace(
+    connection: &mut Connection,
+    id: WorkspaceId,
+    first: WorkspaceId,
+) -> Result<Option<HubWorkspace>, StoreError> {
+    let mut select = Select::new(HUB_WORKSPACES);
+    select.and_id("w.workspace_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(|row| hub_workspace_object(row, first)).transpose()
+}
+
+fn hub_workspace_object(row: &AnyRow, first: WorkspaceId) -> Result<HubWorkspace, StoreError> {
+    let workspace_id = row.id("workspace_id")?;
+    Ok(HubWorkspace {
+        workspace_id,
+        acs_system_id: row.id("acs_system_id")?,
+        name: row.text("name")?,
+        time_zone: row.maybe_text("time_zone")?,
+        is_first: workspace_id == first,
+        created_at: row.time("created_at")?,
+    })
+}
+
 /// Whether the database answers.
 pub async fn ping(connection: &mut Connection) -> Result<(), StoreError> {
     Select::new(WORKSPACES).fetch(" LIMIT 1", connection).await?;
@@ -85,6 +118,12 @@ fn workspace_object(row: &AnyRow) -> Result<Workspace, StoreError> {
 pub async fn first(connection: &mut Connection) -> Result<Option<SystemIds>, StoreError> {
     let rows = Select::new(SELECT).fetch(" ORDER BY s.created_at, s.acs_system_id LIMIT 1", connection).await?;
     rows.first().map(SystemIds::read).transpose()
+}
+
+/// When the newest access system was made.
+pub async fn newest(connection: &mut Connection) -> Result<Option<Time>, StoreError> {
+    let rows = Select::new(SELECT).fetch(" ORDER BY s.created_at DESC LIMIT 1", connection).await?;
+    rows.first().map(|row| row.time("created_at")).transpose()
 }
 
 /// A workspace's system.

@@ -41,8 +41,7 @@ pub async fn get(
     workspace: WorkspaceId,
     id: AcsUserId,
 ) -> Result<Option<AcsUser>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("s.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("a.acs_user_id = $", Some(id));
     select.fetch("", connection).await?.first().map(object).transpose()
 }
@@ -54,8 +53,7 @@ pub async fn of_identity(
     system: Option<AcsSystemId>,
     identity: UserIdentityId,
 ) -> Result<Option<AcsUser>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("s.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("a.acs_system_id = $", system);
     select.and_id("a.user_identity_id = $", Some(identity));
     select.fetch(" ORDER BY a.created_at, a.acs_user_id LIMIT 1", connection).await?.first().map(object).transpose()
@@ -68,8 +66,7 @@ pub async fn list(
     filter: &List,
     page: Page,
 ) -> Result<Paged<AcsUser>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("s.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("a.acs_system_id = $", filter.acs_system_id);
     select.and_maybe("a.created_at < $", filter.created_before);
     select.and_id("a.user_identity_id = $", filter.user_identity_id);
@@ -104,6 +101,74 @@ pub async fn create(connection: &mut Connection, user: &NewUser, now: Time) -> R
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What is said of a person.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// Name.
+    pub full_name: Option<String>,
+    /// E-mail address.
+    pub email_address: Option<String>,
+    /// Phone number.
+    pub phone_number: Option<String>,
+    /// From when to when.
+    pub access_schedule: Option<AccessSchedule>,
+}
+
+/// Changes what is said of a person.
+pub async fn update(connection: &mut Connection, id: AcsUserId, details: &Details) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE acs_user SET full_name = $1, email_address = $2, phone_number = $3, access_starts_at = $4,
+         access_ends_at = $5 WHERE acs_user_id = $6",
+    )
+    .bind(details.full_name.clone())
+    .bind(details.email_address.clone())
+    .bind(details.phone_number.clone())
+    .bind(details.access_schedule.as_ref().map(|schedule| schedule.starts_at.ms()))
+    .bind(details.access_schedule.as_ref().and_then(|schedule| schedule.ends_at).map(Time::ms))
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Says who a person in a system is; his credentials are that person's then.
+///
+/// # Errors
+/// A conflict when the system knows that person as somebody else already.
+pub async fn set_identity(
+    connection: &mut Connection,
+    id: AcsUserId,
+    identity: UserIdentityId,
+) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE acs_user SET user_identity_id = $1 WHERE acs_user_id = $2",
+        "UPDATE acs_credential SET user_identity_id = $1 WHERE acs_user_id = $2",
+    ] {
+        sqlx::query(statement).bind(identity.to_string()).bind(id.to_string()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Marks a person in a system as deleted; nothing of him stays but the id.
+pub async fn delete(connection: &mut Connection, id: AcsUserId, now: Time) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE acs_user SET deleted_at = $1, user_identity_id = NULL, full_name = NULL, email_address = NULL,
+         phone_number = NULL WHERE acs_user_id = $2",
+    )
+    .bind(now.ms())
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn present(workspace: WorkspaceId) -> Select {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
+    select.and("a.deleted_at IS NULL");
+    select
 }
 
 fn object(row: &AnyRow) -> Result<AcsUser, StoreError> {

@@ -3,7 +3,7 @@
 use super::select::{Page, Paged, Select, each};
 use super::{Columns as _, to_json};
 use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, List, Status};
-use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId, WorkspaceId};
+use crate::api::id::{AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 
 const SELECT: &str =
     "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
-    t.result, t.error, t.created_at, t.deadline_at, t.started_at FROM action_attempt t";
+    t.acs_user_id, t.result, t.error, t.created_at, t.deadline_at, t.started_at FROM action_attempt t";
 
 /// An attempt as the database keeps it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Attempt {
     pub acs_encoder_id: Option<AcsEncoderId>,
     /// The credential of an encode.
     pub acs_credential_id: Option<AcsCredentialId>,
+    /// Who is to get the credential of a scanned card.
+    pub acs_user_id: Option<AcsUserId>,
     /// When it was made.
     pub created_at: Time,
     /// Until when it may be started and finished.
@@ -52,12 +54,14 @@ pub struct NewAttempt {
     pub acs_encoder_id: Option<AcsEncoderId>,
     /// The credential of an encode.
     pub acs_credential_id: Option<AcsCredentialId>,
+    /// Who is to get the credential of a scanned card.
+    pub acs_user_id: Option<AcsUserId>,
     /// When.
     pub created_at: Time,
     /// Until when.
     pub deadline_at: Time,
-    /// Why it failed at once; none: it is pending.
-    pub error: Option<AttemptError>,
+    /// How it ended at once; none: it is pending.
+    pub end: Option<Settlement>,
 }
 
 /// How an attempt ends.
@@ -67,6 +71,15 @@ pub enum Settlement {
     Success(Value),
     /// Badly.
     Error(AttemptError),
+}
+
+impl Settlement {
+    fn columns(&self) -> (Status, Option<String>, Option<String>) {
+        match self {
+            Self::Success(result) => (Status::Success, Some(to_json(result)), None),
+            Self::Error(error) => (Status::Error, None, Some(to_json(error))),
+        }
+    }
 }
 
 /// One attempt.
@@ -134,11 +147,14 @@ pub async fn open_for(connection: &mut Connection, credential: AcsCredentialId) 
 
 /// Makes an attempt. `false`: there is an open one on the encoder or for the credential, and nothing was made.
 pub async fn create(connection: &mut Connection, attempt: &NewAttempt) -> Result<bool, StoreError> {
-    let status = if attempt.error.is_some() { Status::Error } else { Status::Pending };
+    let (status, result, error) = match &attempt.end {
+        None => (Status::Pending, None, None),
+        Some(end) => end.columns(),
+    };
     let made = sqlx::query(
         "INSERT INTO action_attempt (action_attempt_id, workspace_id, action_type, status, acs_encoder_id,
-         acs_credential_id, error, created_at, deadline_at, settled_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+         acs_credential_id, acs_user_id, result, error, created_at, deadline_at, settled_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
     )
     .bind(attempt.action_attempt_id.to_string())
     .bind(attempt.workspace_id.to_string())
@@ -146,10 +162,12 @@ pub async fn create(connection: &mut Connection, attempt: &NewAttempt) -> Result
     .bind(word(&status))
     .bind(attempt.acs_encoder_id.map(|id| id.to_string()))
     .bind(attempt.acs_credential_id.map(|id| id.to_string()))
-    .bind(attempt.error.as_ref().map(to_json))
+    .bind(attempt.acs_user_id.map(|id| id.to_string()))
+    .bind(result)
+    .bind(error)
     .bind(attempt.created_at.ms())
     .bind(attempt.deadline_at.ms())
-    .bind(attempt.error.as_ref().map(|_| attempt.created_at.ms()))
+    .bind(attempt.end.as_ref().map(|_| attempt.created_at.ms()))
     .execute(connection)
     .await?;
     Ok(made.rows_affected() == 1)
@@ -175,10 +193,7 @@ pub async fn settle(
     settlement: &Settlement,
     now: Time,
 ) -> Result<bool, StoreError> {
-    let (status, result, error) = match settlement {
-        Settlement::Success(result) => (Status::Success, Some(to_json(result)), None),
-        Settlement::Error(error) => (Status::Error, None, Some(to_json(error))),
-    };
+    let (status, result, error) = settlement.columns();
     let done = sqlx::query(
         "UPDATE action_attempt SET status = $1, result = $2, error = $3, settled_at = $4
          WHERE action_attempt_id = $5 AND status = 'pending'",
@@ -218,6 +233,7 @@ fn read(row: &AnyRow) -> Result<Attempt, StoreError> {
         workspace_id: row.id("workspace_id")?,
         acs_encoder_id: row.maybe_id("acs_encoder_id")?,
         acs_credential_id: row.maybe_id("acs_credential_id")?,
+        acs_user_id: row.maybe_id("acs_user_id")?,
         created_at: row.time("created_at")?,
         deadline_at: row.time("deadline_at")?,
         started_at: row.maybe_time("started_at")?,

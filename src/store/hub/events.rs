@@ -1,7 +1,7 @@
 //! Events: written in the transaction of the change that they tell of.
 
 use super::select::Select;
-use super::{Columns as _, to_json};
+use super::{Columns as _, to_json, webhook_deliveries};
 use crate::api::events::{Event, Get, Happening, List, MethodEvent, SystemEvent};
 use crate::api::id::{EventId, UserIdentityId, WorkspaceId};
 use crate::api::time::Time;
@@ -22,6 +22,7 @@ struct Subjects {
     acs_credential_id: Option<String>,
     access_grant_id: Option<String>,
     access_method_id: Option<String>,
+    space_id: Option<String>,
 }
 
 impl Subjects {
@@ -31,7 +32,7 @@ impl Subjects {
             Happening::AcsEntranceAdded(event) => {
                 Self { acs_entrance_id: Some(event.acs_entrance_id.to_string()), ..Self::system(&event.system) }
             }
-            Happening::AcsUserCreated(event) => {
+            Happening::AcsUserCreated(event) | Happening::AcsUserDeleted(event) => {
                 Self { acs_user_id: Some(event.acs_user_id.to_string()), ..Self::system(&event.system) }
             }
             Happening::AcsEncoderAdded(event) | Happening::AcsEncoderRemoved(event) => {
@@ -43,16 +44,30 @@ impl Subjects {
             | Happening::AcsCredentialDeleted(event) => {
                 Self { acs_credential_id: Some(event.acs_credential_id.to_string()), ..Self::system(&event.system) }
             }
-            Happening::AccessGrantCreated(event) => {
+            Happening::AccessGrantCreated(event)
+            | Happening::AccessGrantDeleted(event)
+            | Happening::AccessGrantAccessGrantedToAllDoors(event) => {
                 Self { access_grant_id: Some(event.access_grant_id.to_string()), ..Self::default() }
             }
+            Happening::AccessGrantAccessGrantedToDoor(event) | Happening::AccessGrantAccessToDoorLost(event) => Self {
+                access_grant_id: Some(event.access_grant_id.to_string()),
+                acs_entrance_id: Some(event.acs_entrance_id.to_string()),
+                ..Self::default()
+            },
             Happening::AccessGrantAccessTimesChanged(event) => {
                 Self { access_grant_id: Some(event.access_grant_id.to_string()), ..Self::default() }
             }
             Happening::AccessMethodCreated(event)
             | Happening::AccessMethodCardEncodingRequired(event)
             | Happening::AccessMethodIssued(event)
-            | Happening::AccessMethodReissued(event) => Self::method(event),
+            | Happening::AccessMethodReissued(event)
+            | Happening::AccessMethodRevoked(event)
+            | Happening::AccessMethodDeleted(event) => Self::method(event),
+            Happening::SpaceCreated(event)
+            | Happening::SpaceDeleted(event)
+            | Happening::SpaceDeviceMembershipChanged(event) => {
+                Self { space_id: Some(event.space_id.to_string()), ..Self::default() }
+            }
         }
     }
 
@@ -93,13 +108,13 @@ pub async fn record(
     sqlx::query(
         "INSERT INTO event (event_id, position, workspace_id, event_type, created_at, body, connected_account_id,
          acs_system_id, acs_entrance_id, acs_user_id, acs_encoder_id, acs_credential_id, access_grant_id,
-         access_method_id, user_identity_id)
+         access_method_id, user_identity_id, space_id)
          VALUES ($1, (SELECT COALESCE(MAX(position), 0) + 1 FROM event WHERE workspace_id = $2), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-         $13, $14)",
+         $13, $14, $15)",
     )
     .bind(event.event_id.to_string())
     .bind(workspace.to_string())
-    .bind(event_type)
+    .bind(event_type.clone())
     .bind(now.ms())
     .bind(body)
     .bind(subjects.connected_account_id)
@@ -111,9 +126,10 @@ pub async fn record(
     .bind(subjects.access_grant_id)
     .bind(subjects.access_method_id)
     .bind(person.map(|id| id.to_string()))
-    .execute(connection)
+    .bind(subjects.space_id)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    webhook_deliveries::queue(connection, workspace, event.event_id, &event_type).await
 }
 
 /// One event; the newest that fits.
@@ -146,8 +162,6 @@ pub async fn list(
         &filter.customer_key,
         &filter.device_id,
         &filter.device_ids,
-        &filter.space_id,
-        &filter.space_ids,
     ]);
     let between = filter.between.0.as_deref().unwrap_or_default();
     select.and_maybe("v.created_at >= $", filter.since);
@@ -168,6 +182,8 @@ pub async fn list(
     select.and_id("v.acs_user_id = $", filter.acs_user_id);
     select.and_id("v.connected_account_id = $", filter.connected_account_id);
     select.and_id("v.user_identity_id = $", filter.user_identity_id);
+    select.and_id("v.space_id = $", filter.space_id);
+    select.and_any_of("v.space_id", filter.space_ids.0.as_deref());
     if filter.since.is_some() || !between.is_empty() {
         let rows = select.fetch_some(" ORDER BY v.position LIMIT $", limit, connection).await?;
         return rows.iter().map(read).collect();

@@ -5,7 +5,7 @@
 
 use super::{Columns as _, to_json};
 use crate::api::bridge::{Job, JobWork, Outcome};
-use crate::api::id::{AcsEncoderId, ActionAttemptId, BridgeId};
+use crate::api::id::{AcsEncoderId, ActionAttemptId, BridgeId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
@@ -23,6 +23,8 @@ pub struct StoredJob {
 /// Who asks for work, and when.
 #[derive(Clone, Debug)]
 pub struct Asking {
+    /// Where the daemon works.
+    pub workspace_id: WorkspaceId,
     /// The daemon.
     pub bridge_id: BridgeId,
     /// The jobs that it has in hand.
@@ -74,13 +76,15 @@ pub async fn on_offer(connection: &mut Connection, asking: &Asking) -> Result<Ve
     let lease_ms = i64::try_from(asking.lease.as_millis()).unwrap_or(i64::MAX);
     let rows = sqlx::query(
         "SELECT j.action_attempt_id FROM job j JOIN acs_encoder n ON n.acs_encoder_id = j.acs_encoder_id
-         WHERE n.bridge_id = $1 AND j.state <> 'done'
+         JOIN action_attempt t ON t.action_attempt_id = j.action_attempt_id
+         WHERE n.bridge_id = $1 AND t.workspace_id = $4 AND j.state <> 'done'
          AND (j.state = 'waiting' OR j.moved_at <= $2 OR (j.state = 'offered' AND j.moved_at <= $3))
          ORDER BY j.moved_at, j.action_attempt_id",
     )
     .bind(asking.bridge_id.to_string())
     .bind(asking.since.ms())
     .bind(asking.now.ms().saturating_sub(lease_ms))
+    .bind(asking.workspace_id.to_string())
     .fetch_all(connection)
     .await?;
     let mut ids = Vec::with_capacity(rows.len());
@@ -124,9 +128,36 @@ pub async fn offer(
     )
     .bind(asking.now.ms())
     .bind(id.to_string())
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    row.as_ref().map(read).transpose()
+    let Some(job) = row.as_ref().map(read).transpose()? else { return Ok(None) };
+    sqlx::query("INSERT INTO job_offer (action_attempt_id, fence, bridge_id) VALUES ($1, $2, $3)")
+        .bind(id.to_string())
+        .bind(job.fence)
+        .bind(asking.bridge_id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(Some(job))
+}
+
+/// Whether an offer of a job went to this daemon. Without a fence: whether any did.
+pub async fn was_offered_to(
+    connection: &mut Connection,
+    id: ActionAttemptId,
+    fence: Option<i64>,
+    bridge: BridgeId,
+) -> Result<bool, StoreError> {
+    let rows = sqlx::query("SELECT fence FROM job_offer WHERE action_attempt_id = $1 AND bridge_id = $2")
+        .bind(id.to_string())
+        .bind(bridge.to_string())
+        .fetch_all(connection)
+        .await?;
+    for row in &rows {
+        if fence.is_none_or(|fence| row.integer("fence").is_ok_and(|offered| offered == fence)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One job.

@@ -1,11 +1,13 @@
-//! Keys to the Seam API, and the tokens of desks' daemons. The database has their hashes only.
+//! Keys to the Seam API. The database has their hashes only.
 
 use super::Columns as _;
-use super::acs_systems::SystemIds;
 use super::select::Select;
-use crate::api::id::{BridgeId, WorkspaceId};
+use crate::api::admin::{ApiKey, KeyKind};
+use crate::api::id::{ApiKeyId, WorkspaceId};
+use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use sha2::{Digest as _, Sha256};
+use sqlx::any::AnyRow;
 use std::fmt::Write as _;
 
 /// A key as the database knows it: SHA-256, in hex.
@@ -29,7 +31,7 @@ impl KeyHash {
     }
 }
 
-/// What a key that was not revoked opens.
+/// What a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opens {
     /// One workspace.
@@ -38,63 +40,74 @@ pub enum Opens {
     AnyWorkspace,
 }
 
-/// What a key opens, if there is such a key.
-pub async fn api_key(connection: &mut Connection, hash: &KeyHash) -> Result<Option<Opens>, StoreError> {
+/// What a key opens, if there is such a key and it was not revoked.
+pub async fn opens(connection: &mut Connection, hash: &KeyHash, now: Time) -> Result<Option<Opens>, StoreError> {
     let mut select = Select::new("SELECT k.workspace_id FROM api_key k");
     select.and_value("k.hash = $", hash.as_str());
-    select.and("k.revoked_at IS NULL");
+    select.and_value("k.revoked_at IS NULL OR k.revoked_at > $", now);
     let rows = select.fetch("", connection).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     Ok(Some(row.maybe_id("workspace_id")?.map_or(Opens::AnyWorkspace, Opens::Workspace)))
 }
 
-/// A daemon's token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeToken {
-    /// Its id.
-    pub bridge_token_id: String,
-    /// Where its daemon works.
-    pub system: SystemIds,
-    /// Whose it is; none before its first use.
-    pub bridge_id: Option<BridgeId>,
+const SELECT: &str = "SELECT k.api_key_id, k.workspace_id, k.name, k.prefix, k.created_at, k.revoked_at FROM api_key k";
+
+/// The keys that open a workspace, and those that opened it; the oldest first.
+pub async fn list(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<ApiKey>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("k.workspace_id = $ OR k.workspace_id IS NULL", Some(workspace));
+    select.fetch(" ORDER BY k.created_at, k.api_key_id", connection).await?.iter().map(read).collect()
 }
 
-/// The token with this hash, unless it was revoked.
-pub async fn bridge_token(connection: &mut Connection, hash: &KeyHash) -> Result<Option<BridgeToken>, StoreError> {
-    let mut select = Select::new(
-        "SELECT b.bridge_token_id, b.bridge_id, s.workspace_id, s.acs_system_id, s.connected_account_id
-         FROM bridge_token b JOIN acs_system s ON s.workspace_id = b.workspace_id",
-    );
-    select.and_value("b.hash = $", hash.as_str());
-    select.and("b.revoked_at IS NULL");
-    let rows = select.fetch("", connection).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(BridgeToken {
-        bridge_token_id: row.text("bridge_token_id")?,
-        system: SystemIds::read(row)?,
-        bridge_id: row.maybe_id("bridge_id")?,
-    }))
-}
-
-/// Whether a daemon has a token of its own, or had one that was revoked.
-pub async fn is_paired(connection: &mut Connection, bridge: BridgeId) -> Result<bool, StoreError> {
-    let mut select = Select::new("SELECT b.bridge_token_id FROM bridge_token b");
-    select.and_id("b.bridge_id = $", Some(bridge));
-    Ok(!select.fetch(" LIMIT 1", connection).await?.is_empty())
-}
-
-/// Makes a token that nobody has used yet this daemon's. `false`: another one was first.
-pub async fn bind_bridge_token(
+/// One key of those that open a workspace.
+pub async fn get(
     connection: &mut Connection,
-    bridge_token_id: &str,
-    bridge: BridgeId,
-) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE bridge_token SET bridge_id = $1 WHERE bridge_token_id = $2 AND bridge_id IS NULL")
-        .bind(bridge.to_string())
-        .bind(bridge_token_id)
+    workspace: WorkspaceId,
+    id: ApiKeyId,
+) -> Result<Option<ApiKey>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("k.workspace_id = $ OR k.workspace_id IS NULL", Some(workspace));
+    select.and_id("k.api_key_id = $", Some(id));
+    select.fetch("", connection).await?.first().map(read).transpose()
+}
+
+/// Makes a key known.
+pub async fn create(connection: &mut Connection, key: &ApiKey, hash: &KeyHash) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO api_key (api_key_id, workspace_id, name, prefix, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.api_key_id.to_string())
+    .bind(key.workspace_id.map(|id| id.to_string()))
+    .bind(key.name.clone())
+    .bind(key.prefix.clone())
+    .bind(hash.as_str().to_owned())
+    .bind(key.created_at.ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Ends a key at a moment, unless it ends earlier.
+pub async fn revoke(connection: &mut Connection, id: ApiKeyId, at: Time) -> Result<(), StoreError> {
+    sqlx::query("UPDATE api_key SET revoked_at = $1 WHERE api_key_id = $2 AND (revoked_at IS NULL OR revoked_at > $1)")
+        .bind(at.ms())
+        .bind(id.to_string())
         .execute(connection)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<ApiKey, StoreError> {
+    let workspace_id: Option<WorkspaceId> = row.maybe_id("workspace_id")?;
+    Ok(ApiKey {
+        api_key_id: row.id("api_key_id")?,
+        kind: if workspace_id.is_some() { KeyKind::ApiKey } else { KeyKind::PersonalAccessToken },
+        workspace_id,
+        name: row.text("name")?,
+        prefix: row.text("prefix")?,
+        created_at: row.time("created_at")?,
+        revoked_at: row.maybe_time("revoked_at")?,
+    })
 }
 
 #[cfg(test)]

@@ -11,12 +11,18 @@ pub mod acs_entrances;
 pub mod acs_systems;
 pub mod acs_users;
 pub mod action_attempts;
+pub mod bridge_tokens;
 pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod nodes;
+pub mod pairing_codes;
 pub mod select;
+pub mod simulations;
+pub mod spaces;
 pub mod user_identities;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 use super::{Schema, StoreError};
 use crate::api::time::Time;
@@ -29,7 +35,15 @@ use uuid::Uuid;
 /// The hub's database: access system, people, credentials, encoders, attempts, events.
 pub const SCHEMA: Schema = Schema {
     name: "hub",
-    migrations: &[include_str!("0001_start.sql"), include_str!("0002_card.sql"), include_str!("0003_nodes.sql")],
+    migrations: &[
+        include_str!("0001_start.sql"),
+        include_str!("0002_card.sql"),
+        include_str!("0003_nodes.sql"),
+        include_str!("0004_webhooks.sql"),
+        include_str!("0005_spaces.sql"),
+        include_str!("0006_credentials.sql"),
+        include_str!("0007_pairing.sql"),
+    ],
 };
 
 /// Reads a row's columns as the types that they hold.

@@ -25,18 +25,15 @@ pub async fn beat(connection: &mut Connection, node: Uuid, now: Time, forget_bef
 
 /// Notes that a daemon asks this node for work.
 pub async fn has(connection: &mut Connection, node: Uuid, bridge: BridgeId) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO bridge_at_node (bridge_id, node_id) VALUES ($1, $2)
-         ON CONFLICT (bridge_id) DO UPDATE SET node_id = excluded.node_id",
-    )
-    .bind(bridge.to_string())
-    .bind(node.to_string())
-    .execute(connection)
-    .await?;
+    sqlx::query("INSERT INTO bridge_at_node (bridge_id, node_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(bridge.to_string())
+        .bind(node.to_string())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
-/// Notes that a daemon asks this node no more. If it asks another one already, that stays.
+/// Notes that a daemon asks this node no more.
 pub async fn has_not(connection: &mut Connection, node: Uuid, bridge: BridgeId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM bridge_at_node WHERE bridge_id = $1 AND node_id = $2")
         .bind(bridge.to_string())

@@ -18,8 +18,7 @@ pub async fn get(
     workspace: WorkspaceId,
     id: UserIdentityId,
 ) -> Result<Option<UserIdentity>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("u.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_id("u.user_identity_id = $", Some(id));
     one(select, connection).await
 }
@@ -30,8 +29,7 @@ pub async fn by_key(
     workspace: WorkspaceId,
     key: &str,
 ) -> Result<Option<UserIdentity>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("u.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_value("u.user_identity_key = $", key);
     one(select, connection).await
 }
@@ -43,8 +41,7 @@ pub async fn list(
     filter: &List,
     page: Page,
 ) -> Result<Paged<UserIdentity>, StoreError> {
-    let mut select = Select::new(SELECT);
-    select.and_id("u.workspace_id = $", Some(workspace));
+    let mut select = present(workspace);
     select.and_elsewhere(&[&filter.credential_manager_acs_system_id]);
     select.and_any_of("u.user_identity_id", filter.user_identity_ids.0.as_deref());
     select.and_maybe("u.created_at < $", filter.created_before);
@@ -87,6 +84,51 @@ pub async fn create(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Changes what is said of a person.
+///
+/// # Errors
+/// A conflict when the key belongs to somebody else.
+pub async fn update(connection: &mut Connection, id: UserIdentityId, person: &Person) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE user_identity SET user_identity_key = $1, email_address = $2, phone_number = $3, full_name = $4
+         WHERE user_identity_id = $5",
+    )
+    .bind(person.user_identity_key.as_ref().map(|key| key.0.clone()))
+    .bind(person.email_address.as_ref().map(|address| address.0.clone()))
+    .bind(person.phone_number.as_ref().map(|number| number.0.clone()))
+    .bind(person.full_name.as_ref().map(|name| name.0.clone()))
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Marks a person as deleted; nothing of him stays but the id, and whoever he was in an access system is nobody's.
+pub async fn delete(connection: &mut Connection, id: UserIdentityId, now: Time) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE acs_user SET user_identity_id = NULL WHERE user_identity_id = $1",
+        "UPDATE acs_credential SET user_identity_id = NULL WHERE user_identity_id = $1",
+    ] {
+        sqlx::query(statement).bind(id.to_string()).execute(&mut *connection).await?;
+    }
+    sqlx::query(
+        "UPDATE user_identity SET deleted_at = $1, user_identity_key = NULL, email_address = NULL, phone_number = NULL,
+         full_name = NULL WHERE user_identity_id = $2",
+    )
+    .bind(now.ms())
+    .bind(id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn present(workspace: WorkspaceId) -> Select {
+    let mut select = Select::new(SELECT);
+    select.and_id("u.workspace_id = $", Some(workspace));
+    select.and("u.deleted_at IS NULL");
+    select
 }
 
 async fn one(select: Select, connection: &mut Connection) -> Result<Option<UserIdentity>, StoreError> {

@@ -22,6 +22,10 @@ pub fn rows(stock: &Stock) -> Vec<Endpoint> {
             .filters("acs_entrance_ids")
             .filters("acs_credential_id")
             .filters("acs_system_id")
+            .also(json!({ "space_id": stock.space }))
+            .also(json!({ "location_id": stock.space }))
+            .filters("space_id")
+            .filters("location_id")
             .filters("connected_account_id"),
         Endpoint::read("/acs/encoders/get", "acs_encoder", json!({ "acs_encoder_id": encoder }))
             .needs("acs_encoder_id")

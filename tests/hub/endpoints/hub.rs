@@ -38,6 +38,9 @@ pub fn rows(stock: &Stock) -> Vec<Endpoint> {
             .filters("acs_system_ids")
             .filters("acs_user_id")
             .filters("connected_account_id")
+            .also(json!({ "space_id": stock.space }))
+            .filters("space_id")
+            .filters("space_ids")
             .filters("user_identity_id"),
     ]
 }
