@@ -100,13 +100,11 @@ impl Shared {
             told = &mut told => return told.unwrap_or(Err(sqlx::Error::WorkerCrashed)),
             batch = self.batch() => batch,
         };
-        match told.try_recv() {
-            Ok(told) => told,
-            Err(_) => {
-                batch?.commit().await?;
-                told.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
-            }
+        if let Ok(told) = told.try_recv() {
+            return told;
         }
+        batch?.commit().await?;
+        told.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Rolls back what was dropped, unless somebody else has done so.

@@ -416,12 +416,12 @@ mod tests {
         }
 
         async fn show(&self, event: EventId) -> WebhookDelivery {
-            let all = list(&mut *self.database.read().await.unwrap(), self.webhook, 100).await.unwrap();
+            let all = list(&mut self.database.read().await.unwrap(), self.webhook, 100).await.unwrap();
             all.into_iter().find(|delivery| delivery.event_id == event).unwrap()
         }
 
         async fn due(&self, now: i64) -> Vec<(u32, i64, bool)> {
-            let due = due(&mut *self.database.read().await.unwrap(), at(now), 3).await.unwrap();
+            let due = due(&mut self.database.read().await.unwrap(), at(now), 3).await.unwrap();
             due.iter().map(|due| (due.deliveries, due.since.ms(), due.failing)).collect()
         }
     }
@@ -510,7 +510,7 @@ mod tests {
         assert_eq!(prune(&mut transaction, at(30), 9).await.unwrap(), 1);
         assert_eq!(prune(&mut transaction, at(30), 9).await.unwrap(), 0);
         transaction.commit().await.unwrap();
-        let left = list(&mut *outbox.database.read().await.unwrap(), outbox.webhook, 9).await.unwrap();
+        let left = list(&mut outbox.database.read().await.unwrap(), outbox.webhook, 9).await.unwrap();
         assert_eq!(left.iter().map(|delivery| delivery.event_id).collect::<Vec<_>>(), [events[3], events[2]]);
     }
 }
