@@ -43,19 +43,15 @@ pub(super) async fn create(call: Call, create: Create) -> Result<One<AccessGrant
     };
     let mut spaces = create.space_ids.into_values();
     spaces.extend(create.location_ids.into_values());
-    let spaces = named_spaces(&mut transaction, workspace, spaces, &create.space_keys.into_values()).await?;
-    let spaces = match location.name {
-        Some(name) => {
-            let entrances = location.acs_entrance_ids.into_values();
-            let space = spaces::new(workspace, name, entrances);
-            spaces::make(call.system(), &mut transaction, &space, now).await?;
-            [spaces, vec![space.space_id]].concat()
-        }
-        None => {
-            entrances.extend(location.acs_entrance_ids.into_values());
-            spaces
-        }
-    };
+    let mut spaces = named_spaces(&mut transaction, workspace, spaces, &create.space_keys.into_values()).await?;
+    let located = location.acs_entrance_ids.into_values();
+    if let Some(name) = location.name {
+        let space = spaces::new(workspace, name, located);
+        spaces::make(call.system(), &mut transaction, &space, now).await?;
+        spaces.push(space.space_id);
+    } else {
+        entrances.extend(located);
+    }
     all_known(&mut transaction, call.system().acs_system_id, &entrances).await?;
     let user = acs_users::of_identity(call.system(), &mut transaction, &identity).await?;
     let grant = NewAccessGrant {
