@@ -88,8 +88,12 @@ pub(super) async fn keep(hub: Hub) {
         return;
     }
     loop {
-        if let Err(error) = beat(&hub).await {
-            tracing::warn!(error = %error, cause = ?error.source(), "could not tell the other nodes of this one");
+        match beat(&hub).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, cause = ?error.source(), "could not tell the other nodes of this one");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}
@@ -98,8 +102,10 @@ pub(super) async fn keep(hub: Hub) {
     }
 }
 
-async fn beat(hub: &Hub) -> Result<(), StoreError> {
+/// Tells once; whether a daemon came back meanwhile, so that it is to be told again at once.
+async fn beat(hub: &Hub) -> Result<bool, StoreError> {
     let now = Time::from_ms(clock::wall_ms());
+    let mut transaction = hub.store().begin(Realm::Common).await?;
     let connected: BTreeSet<_> = hub.live().connected().into_iter().collect();
     let (gone, new) = {
         let told = hub.nodes().told();
@@ -107,7 +113,6 @@ async fn beat(hub: &Hub) -> Result<(), StoreError> {
         let new: Vec<_> = connected.difference(&told).copied().collect();
         (gone, new)
     };
-    let mut transaction = hub.store().begin(Realm::Common).await?;
     nodes::beat(&mut transaction, hub.nodes().id, now, ago(FORGET_AFTER)).await?;
     for bridge in &gone {
         nodes::has_not(&mut transaction, hub.nodes().id, *bridge).await?;
@@ -117,9 +122,9 @@ async fn beat(hub: &Hub) -> Result<(), StoreError> {
     }
     transaction.commit().await?;
     let mut told = hub.nodes().told();
-    for bridge in gone {
-        told.remove(&bridge);
+    for bridge in &gone {
+        told.remove(bridge);
     }
     told.extend(new);
-    Ok(())
+    Ok(gone.into_iter().any(|bridge| hub.live().is_connected(bridge)))
 }
