@@ -98,10 +98,10 @@ async fn official_libraries_accept_a_delivery_and_refuse_one_that_was_changed() 
     let webhook = world.webhook(&receiver.url("/hook?tenant=7"), &["*"]).await;
     assert!(webhook["secret"].as_str().unwrap().starts_with("whsec_"));
     let user = world.happen().await;
-    let received = receiver.wait(1).await.remove(0);
-    assert_eq!(received.header("content-type"), "application/json");
-    assert_eq!(received.event()["acs_user_id"], user);
-    let good = received.for_verification(&webhook["secret"]);
+    let came_in = receiver.wait(1).await.remove(0);
+    assert_eq!(came_in.header("content-type"), "application/json");
+    assert_eq!(came_in.event()["acs_user_id"], user);
+    let good = came_in.for_verification(&webhook["secret"]);
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut delivery = good.clone();
         change(&mut delivery);
@@ -109,7 +109,7 @@ async fn official_libraries_accept_a_delivery_and_refuse_one_that_was_changed() 
     };
     let deliveries = [
         good.clone(),
-        changed(&|delivery| delivery["body"] = json!(received.body.replace("acs_user", "acs_over"))),
+        changed(&|delivery| delivery["body"] = json!(came_in.body.replace("acs_user", "acs_over"))),
         changed(&|delivery| delivery["headers"]["svix-id"] = json!("msg_other")),
         changed(&|delivery| delivery["headers"]["svix-timestamp"] = json!("1700000000")),
         changed(&|delivery| delivery["secret"] = json!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
@@ -137,8 +137,8 @@ async fn a_delivery_is_the_event_as_the_api_gives_it_and_of_all_types_in_order()
     let events = world.get("/events/list", "").await.good("events");
     let events = &events.as_array().unwrap()[before..];
     assert!(events.len() >= 4, "{events:#?}");
-    let received = receiver.wait(events.len()).await;
-    let bodies: Vec<_> = received.iter().map(Received::event).collect();
+    let came_in = receiver.wait(events.len()).await;
+    let bodies: Vec<_> = came_in.iter().map(Received::event).collect();
     assert_eq!(bodies, events);
     let first = world.get("/events/get", &format!("event_id={}", events[0]["event_id"].as_str().unwrap())).await;
     assert_eq!(bodies[0], first.good("event"));
@@ -183,8 +183,8 @@ async fn a_delivery_that_fails_does_not_hold_up_those_behind_it() {
     let world = world(LONG).await;
     world.webhook(&receiver.url("/"), &["*"]).await;
     let users = [world.happen().await, world.happen().await, world.happen().await];
-    let received: Vec<_> = receiver.wait(3).await.iter().map(|made| made.event()["acs_user_id"].clone()).collect();
-    assert_eq!(received, users);
+    let came_in: Vec<_> = receiver.wait(3).await.iter().map(|made| made.event()["acs_user_id"].clone()).collect();
+    assert_eq!(came_in, users);
 }
 
 #[tokio::test]
@@ -205,10 +205,10 @@ async fn deliveries_come_one_after_the_other_until_there_is_a_backlog() {
         users.push(world.happen().await);
     }
     allow.send_replace(true);
-    let received = receiver.wait(users.len()).await;
+    let came_in = receiver.wait(users.len()).await;
     world.delivery(&webhook, in_state("delivered")).await;
     assert!((2..=8).contains(&receiver.open_most()), "{} at a time", receiver.open_most());
-    let came: Vec<_> = received.iter().map(|made| made.event()["acs_user_id"].clone()).collect();
+    let came: Vec<_> = came_in.iter().map(|made| made.event()["acs_user_id"].clone()).collect();
     assert_eq!(came[..4], users[..4]);
     assert_eq!(came.len(), users.len(), "each once");
 }
@@ -276,8 +276,8 @@ async fn a_slow_receiver_does_not_delay_others() {
     for count in 1..=10 {
         let begun = encoderd::clock::now();
         world.happen().await;
-        let received = fast.wait(count).await;
-        longest = longest.max(received[count - 1].at - begun);
+        let came_in = fast.wait(count).await;
+        longest = longest.max(came_in[count - 1].at - begun);
     }
     assert!(slow.received().len() >= 5, "the slow ones were tried");
     assert!(longest < ms(2_500), "{longest:?}, and a slow receiver holds its own delivery for 5 s");
@@ -425,9 +425,9 @@ async fn a_webhook_gets_the_types_that_it_asked_for() {
     assert_eq!((&shown["secret"], &shown["url"]), (&one["secret"], &one["url"]));
     let credential = world.credential().await;
     world.post("/acs/credentials/delete", json!({ "acs_credential_id": credential })).await.good("ok");
-    let received = receiver.wait(8).await;
+    let came_in = receiver.wait(8).await;
     let at = |path: &str| -> Vec<String> {
-        received[3..].iter().filter(|made| made.path == path).map(Received::event_type).collect()
+        came_in[3..].iter().filter(|made| made.path == path).map(Received::event_type).collect()
     };
     assert_eq!(at("/one"), ["acs_credential.deleted"]);
     assert_eq!(at("/two"), ["acs_user.created", "acs_credential.deleted"]);
