@@ -18,6 +18,7 @@ use crate::clock;
 use crate::store::hub::acs_systems::{self, SystemIds};
 use crate::store::hub::bridge_tokens;
 use crate::store::hub::keys::{self, KeyHash, Opens};
+use crate::store::{Connection, StoreError};
 use axum::http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::future::Future;
@@ -42,12 +43,22 @@ pub(super) trait Caller: Sized + Send {
 }
 
 /// Somebody with a key to the Seam API.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Application {
     /// The workspace that is asked about.
     pub(super) system: SystemIds,
     /// Whether it is the hub's owner.
     pub(super) is_owner: bool,
+    /// The key; none: the configured one, which cannot be revoked.
+    key: Option<KeyHash>,
+}
+
+impl Application {
+    /// Whether the key opens still, for an answer that does not end.
+    pub(super) async fn still_stands(&self, connection: &mut Connection) -> Result<bool, StoreError> {
+        let Some(key) = &self.key else { return Ok(true) };
+        Ok(keys::opens(connection, key, Time::from_ms(clock::wall_ms())).await?.is_some())
+    }
 }
 
 impl Caller for Application {
@@ -62,7 +73,7 @@ impl Caller for Application {
                 Some(workspace) if workspace != hub.system().workspace_id => system_of(hub, workspace).await?,
                 Some(_) | None => hub.system(),
             };
-            return Ok(Self { system, is_owner: true });
+            return Ok(Self { system, is_owner: true, key: None });
         }
         let hash = KeyHash::of(key);
         let mut connection = hub.store().read().await?;
@@ -83,7 +94,7 @@ impl Caller for Application {
         };
         let system =
             if workspace == hub.system().workspace_id { hub.system() } else { system_of(hub, workspace).await? };
-        Ok(Self { system, is_owner: false })
+        Ok(Self { system, is_owner: false, key: Some(hash) })
     }
 }
 
@@ -98,7 +109,7 @@ impl Caller for Owner {
     const SCHEME: Option<&'static str> = Some("owner_key");
 
     async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
-        let Application { system, is_owner } = Application::admit(hub, headers, peer).await?;
+        let Application { system, is_owner, .. } = Application::admit(hub, headers, peer).await?;
         if is_owner {
             Ok(Self { system })
         } else {

@@ -4,6 +4,7 @@
 //! Encoders have no place: all are told at first, then those that changed. What this node commits is told at once, what
 //! another node commits, and desks that came and went, within [`LOOK_EVERY`].
 
+use super::auth::Application;
 use super::call::Call;
 use super::error::{ApiError, Invalid};
 use super::{Hub, encoders};
@@ -49,6 +50,7 @@ pub(super) async fn serve(call: Call, watch: Watch, headers: HeaderMap) -> Resul
     };
     let hub = call.hub().clone();
     let watcher = Watcher {
+        caller: call.caller().clone(),
         changed: hub.changed(),
         hub,
         workspace,
@@ -63,6 +65,8 @@ pub(super) async fn serve(call: Call, watch: Watch, headers: HeaderMap) -> Resul
 /// Somebody who watches.
 struct Watcher {
     hub: Hub,
+    /// Whose key may be revoked meanwhile.
+    caller: Application,
     changed: watch::Receiver<u64>,
     workspace: WorkspaceId,
     /// The place of the last event that was told.
@@ -87,9 +91,13 @@ impl Watcher {
                 return Some(message);
             }
             self.changed.mark_unchanged();
-            if let Err(error) = self.look().await {
-                tracing::warn!(error = %error, "an event stream ends early");
-                return None;
+            match self.look().await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    tracing::warn!(error = %error, "an event stream ends early");
+                    return None;
+                }
             }
             if !self.ready.is_empty() {
                 continue;
@@ -103,20 +111,24 @@ impl Watcher {
         }
     }
 
-    async fn look(&mut self) -> Result<(), StoreError> {
+    /// Looks for what is new. `false`: the key was revoked.
+    async fn look(&mut self) -> Result<bool, StoreError> {
         let mut connection = self.hub.store().read().await?;
+        if !self.caller.still_stands(&mut connection).await? {
+            return Ok(false);
+        }
         for (place, event) in events::behind(&mut connection, self.workspace, self.place, EVENTS_MAX).await? {
             self.place = place;
             self.ready.extend(message("event", &event).map(|message| message.id(place.to_string())));
         }
-        let Some(told) = &mut self.encoders else { return Ok(()) };
+        let Some(told) = &mut self.encoders else { return Ok(true) };
         for encoder in encoders::all_live(&self.hub, &mut connection, self.workspace).await? {
             if told.get(&encoder.acs_encoder_id) != Some(&encoder) {
                 self.ready.extend(message("encoder", &encoder));
                 told.insert(encoder.acs_encoder_id, encoder);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::admin::{in_workspace, workspace};
 use crate::sdk::{installed, suite};
-use crate::support::{API_KEY, Answer, World};
+use crate::support::{API_KEY, Answer, SOON, World};
 use encoderd::hub::{Patience, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -52,6 +52,32 @@ async fn a_key_is_shown_once_and_opens_its_workspace_until_it_is_revoked() {
     get(&world, "/acs/systems/list", &key).await.refused(401, "unauthorized");
     assert_eq!(world.made(&format!("{KEYS}/revoke"), id.clone(), "api_key").await, revoked, "once is enough");
     world.post(&format!("{KEYS}/rotate"), id).await.invalid("api_key_id");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_revoked() {
+    let world = World::new().await;
+    let (revoked, other) = (create(&world, json!({ "name": "a" })).await, create(&world, json!({ "name": "b" })).await);
+    let open = async |key: &Value| world.request("/encoderd/v1/events").bearer_auth(secret(key)).send().await.unwrap();
+    let (mut ends, mut stays) = (open(&revoked).await, open(&other).await);
+    assert_eq!((ends.status().as_u16(), stays.status().as_u16()), (200, 200));
+    world.made(&format!("{KEYS}/revoke"), json!({ "api_key_id": revoked["api_key_id"] }), "api_key").await;
+    let rest = async {
+        while let Some(part) = ends.chunk().await.unwrap() {
+            assert!(!String::from_utf8_lossy(&part).contains("user_identity"), "nothing more is told");
+        }
+    };
+    tokio::time::timeout(SOON, rest).await.expect("the stream ends");
+    world.credential().await;
+    let told = async {
+        while let Some(part) = stays.chunk().await.unwrap() {
+            if String::from_utf8_lossy(&part).contains("acs_user.created") {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(SOON, told).await.expect("other streams go on"));
 }
 
 #[tokio::test]
