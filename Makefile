@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test setup-bench build demo test test-hub fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test setup-bench build demo test test-hub bench-hub fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -33,6 +33,9 @@ test: ## check format, lints and dependencies, and run all tests with their real
 
 test-hub: ## run the hub's tests alone, on SQLite and on PostgreSQL, and hold its answers against Seam's models
 	@scripts/test hub
+
+bench-hub: setup-bench ## measure the hub beside fake-seam-connect and alone; fails when a goal is missed
+	cargo bench --locked --bench hub
 
 fmt: ## format the code
 	cargo fmt --all

@@ -267,6 +267,8 @@ async fn pass_on(hub: Hub, mut rings: broadcast::Receiver<Ring>) {
         };
         match heard {
             Ok(Ring::Job(bridge)) => hub.live().ring(BridgeId(bridge)),
+            // Nobody waits for what became of a delivery.
+            Ok(Ring::Changed(Realm::Webhook(_))) => {}
             Ok(Ring::Changed(_)) => hub.0.changed.send_modify(|count| *count += 1),
             Err(RecvError::Lagged(_)) => {
                 hub.live().ring_all();

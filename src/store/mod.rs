@@ -20,10 +20,15 @@
 
 pub mod hub;
 mod postgres;
+mod readers;
 mod sqlite;
 pub mod state;
+mod writer;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use self::readers::{Reader, Readers};
+use self::writer::{Turn, Writer};
+use sqlx::any::AnyConnectOptions;
+use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor, Row};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -37,8 +42,35 @@ use uuid::Uuid;
 /// A connection that queries run on; transactions and pooled connections lend it.
 pub type Connection = sqlx::AnyConnection;
 
-/// A pooled connection for reading.
-pub type Reading = sqlx::pool::PoolConnection<Any>;
+/// A connection for reading, lent until it is dropped.
+#[derive(Debug)]
+pub struct Reading(Lent);
+
+#[derive(Debug)]
+enum Lent {
+    Sqlite(Reader),
+    Postgres(PoolConnection<Any>),
+}
+
+impl Deref for Reading {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match &self.0 {
+            Lent::Sqlite(reader) => reader,
+            Lent::Postgres(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for Reading {
+    fn deref_mut(&mut self) -> &mut Connection {
+        match &mut self.0 {
+            Lent::Sqlite(reader) => reader,
+            Lent::Postgres(connection) => connection,
+        }
+    }
+}
 
 /// What one writer at a time changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +79,8 @@ pub enum Realm {
     Common,
     /// One workspace.
     Workspace(Uuid),
+    /// What is to be delivered to one webhook.
+    Webhook(Uuid),
 }
 
 /// Something that was committed, for those who wait for it.
@@ -61,11 +95,16 @@ pub enum Ring {
 /// The one writing transaction of a realm. Dropped without [`Transaction::commit`], nothing of it remains.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: sqlx::Transaction<'static, Any>,
+    inner: Begun,
     realm: Realm,
     jobs: Vec<Uuid>,
-    engine: Engine,
     rings: broadcast::Sender<Ring>,
+}
+
+#[derive(Debug)]
+enum Begun {
+    Sqlite(Turn),
+    Postgres(sqlx::Transaction<'static, Any>),
 }
 
 impl Transaction {
@@ -75,41 +114,48 @@ impl Transaction {
     }
 
     /// Makes everything that was written in it last.
-    pub async fn commit(mut self) -> Result<(), StoreError> {
-        if self.engine == Engine::Postgres {
-            for bridge in &self.jobs {
-                postgres::notify(&mut self.inner, *bridge).await?;
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let Self { inner, realm, jobs, rings } = self;
+        match inner {
+            Begun::Sqlite(turn) => turn.commit(move || ring(&rings, realm, jobs)).await?,
+            Begun::Postgres(mut transaction) => {
+                for bridge in &jobs {
+                    postgres::notify(&mut transaction, *bridge).await?;
+                }
+                transaction.commit().await?;
+                ring(&rings, realm, jobs);
             }
         }
-        self.inner.commit().await?;
-        // Nobody listens when there is nobody who waits.
-        for bridge in self.jobs {
-            let _ = self.rings.send(Ring::Job(bridge));
-        }
-        let _ = self.rings.send(Ring::Changed(self.realm));
         Ok(())
     }
+}
+
+/// Tells of a commit. Nobody listens when there is nobody who waits.
+fn ring(rings: &broadcast::Sender<Ring>, realm: Realm, jobs: Vec<Uuid>) {
+    for bridge in jobs {
+        let _ = rings.send(Ring::Job(bridge));
+    }
+    let _ = rings.send(Ring::Changed(realm));
 }
 
 impl Deref for Transaction {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.inner
+        match &self.inner {
+            Begun::Sqlite(turn) => turn,
+            Begun::Postgres(transaction) => transaction,
+        }
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.inner
+        match &mut self.inner {
+            Begun::Sqlite(turn) => turn,
+            Begun::Postgres(transaction) => transaction,
+        }
     }
-}
-
-/// What keeps a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Engine {
-    Sqlite,
-    Postgres,
 }
 
 /// Where a database is, as it may be shown: without a password.
@@ -121,9 +167,6 @@ impl fmt::Display for Place {
         f.write_str(&self.0)
     }
 }
-
-/// Readers beside the one writer. SQLite serves them from page cache; more would only hold memory.
-const READERS_MAX: u32 = 4;
 
 /// How long a statement waits for another process's lock, and a request for a connection.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -293,12 +336,17 @@ impl StoreError {
 /// An open database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    write: AnyPool,
-    read: AnyPool,
     engine: Engine,
     place: Place,
     rings: broadcast::Sender<Ring>,
     closed: CancellationToken,
+}
+
+/// What keeps a database.
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite(Writer, Readers),
+    Postgres(AnyPool),
 }
 
 impl Database {
@@ -311,18 +359,18 @@ impl Database {
         let (rings, _) = broadcast::channel(RINGS_MAX);
         let closed = CancellationToken::new();
         let is_postgres = url.starts_with("postgres:") || url.starts_with("postgresql:");
-        let (write, read, engine, place) = if is_postgres {
+        let (engine, place) = if is_postgres {
             let (pool, place) = postgres::connect(url).await?;
-            (pool.clone(), pool, Engine::Postgres, place)
+            (Engine::Postgres(pool), place)
         } else {
             let path = sqlite::prepare(&sqlite::path_of(url)?, schema).await?;
             let options = AnyConnectOptions::from_str(&sqlite::url_of(&path))?;
-            let (write, read) = sqlite_pools(&options).await?;
-            (write, read, Engine::Sqlite, Place(path.display().to_string()))
+            let writer = Writer::open(&options).await?;
+            (Engine::Sqlite(writer, Readers::new(options)), Place(path.display().to_string()))
         };
-        let database = Self { write, read, engine, place, rings, closed };
+        let database = Self { engine, place, rings, closed };
         database.migrate(schema).await?;
-        if database.engine == Engine::Postgres {
+        if database.is_shared() {
             postgres::listen(url, &database.place, database.rings.clone(), database.closed.clone()).await?;
         }
         Ok(database)
@@ -335,7 +383,10 @@ impl Database {
 
     /// Whether other nodes may use the same database.
     pub fn is_shared(&self) -> bool {
-        self.engine == Engine::Postgres
+        match self.engine {
+            Engine::Sqlite(..) => false,
+            Engine::Postgres(_) => true,
+        }
     }
 
     /// What is committed from now on. A receiver that lags behind has to look at everything.
@@ -345,35 +396,41 @@ impl Database {
 
     /// A connection for reading; on SQLite it refuses to write.
     pub async fn read(&self) -> Result<Reading, StoreError> {
-        Ok(self.read.acquire().await?)
+        Ok(Reading(match &self.engine {
+            Engine::Sqlite(_, readers) => Lent::Sqlite(readers.acquire().await?),
+            Engine::Postgres(pool) => Lent::Postgres(pool.acquire().await?),
+        }))
     }
 
     /// Begins the writing transaction of a realm; there is one at a time.
     pub async fn begin(&self, realm: Realm) -> Result<Transaction, StoreError> {
-        let inner = match self.engine {
-            // IMMEDIATE: takes the write lock now, so that what the transaction reads first cannot be outdated when it
-            // writes.
-            Engine::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await?,
-            Engine::Postgres => {
-                let mut inner = self.write.begin().await?;
-                postgres::lock(&mut inner, realm).await?;
-                inner
+        let inner = match &self.engine {
+            Engine::Sqlite(writer, _) => Begun::Sqlite(writer.begin().await?),
+            Engine::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                postgres::lock(&mut transaction, realm).await?;
+                Begun::Postgres(transaction)
             }
         };
-        Ok(Transaction { inner, realm, jobs: Vec::new(), engine: self.engine, rings: self.rings.clone() })
+        Ok(Transaction { inner, realm, jobs: Vec::new(), rings: self.rings.clone() })
     }
 
     /// Closes all connections; SQLite's write-ahead log is folded into the file.
     pub async fn close(&self) {
         self.closed.cancel();
-        self.read.close().await;
-        self.write.close().await;
+        match &self.engine {
+            Engine::Sqlite(writer, readers) => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
     }
 
     /// Brings the database to the schema's version, all steps in one transaction, which is the only one of its kind.
     async fn migrate(&self, schema: Schema) -> Result<(), StoreError> {
         let mut transaction = self.begin(Realm::Common).await?;
-        if self.engine == Engine::Postgres {
+        if self.is_shared() {
             postgres::check(&mut transaction, schema, &self.place).await?;
         }
         transaction
@@ -405,36 +462,6 @@ impl Database {
         .await?;
         transaction.commit().await
     }
-}
-
-/// SQLite's one writer and its readers.
-async fn sqlite_pools(options: &AnyConnectOptions) -> Result<(AnyPool, AnyPool), StoreError> {
-    let write = AnyPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(BUSY_WAIT)
-        .test_before_acquire(false) // there is no connection that could be lost
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(sqlite::WRITER_PRAGMAS).await?;
-                Ok(())
-            })
-        })
-        .connect_with(options.clone())
-        .await?;
-    let read = AnyPoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(BUSY_WAIT)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(sqlite::READER_PRAGMAS).await?;
-                Ok(())
-            })
-        })
-        .connect_lazy_with(options.clone());
-    Ok((write, read))
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) async fn lock(connection: &mut Connection, realm: Realm) -> Result<()
 fn lock_key(realm: Realm) -> i64 {
     match realm {
         Realm::Common => 0x0065_6E63_6F64_6572,
-        Realm::Workspace(id) => {
+        Realm::Workspace(id) | Realm::Webhook(id) => {
             let (high, low) = id.as_u64_pair();
             (high ^ low).cast_signed()
         }

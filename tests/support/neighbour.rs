@@ -92,6 +92,7 @@ impl World {
         let webhook = json!({ "url": "https://example.com/", "event_types": ["none"] });
         let webhook = made("/webhooks/create", webhook, "webhook").await;
         let ids = json!({
+            "webhook_id": webhook["webhook_id"],
             "workspace_id": system.workspace_id,
             "api_key_id": key,
             "bridge_token_id": token,
@@ -107,7 +108,6 @@ impl World {
             "acs_credential_id": credential["acs_credential_id"],
             "action_attempt_id": attempt["action_attempt_id"],
             "event_id": event["event_id"],
-            "webhook_id": webhook["webhook_id"],
         });
         Neighbour { ids }
     }

@@ -64,6 +64,8 @@ pub enum Reply {
     Hang,
     /// 200 after a while.
     Late(Duration),
+    /// 200 once the test says so.
+    Once(watch::Receiver<bool>),
 }
 
 type Script = dyn Fn(&Received, usize) -> Reply + Send + Sync;
@@ -158,6 +160,10 @@ async fn answer(reply: Reply) -> Response {
         Reply::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
         Reply::See(there) => (StatusCode::FOUND, [("location", there)]).into_response(),
         Reply::Hang => std::future::pending().await,
+        Reply::Once(mut allowed) => {
+            allowed.wait_for(|allowed| *allowed).await.unwrap();
+            StatusCode::OK.into_response()
+        }
         Reply::Late(wait) => {
             tokio::time::sleep(wait).await;
             StatusCode::OK.into_response()

@@ -1,6 +1,6 @@
 //! The worker: finds what is due, makes tries, and writes down what became of them.
 //!
-//! It looks into the database when this node has committed something, and every second in case another one has. For each
+//! It looks into the database when this node has committed something in a workspace, and every second in case another one has. For each
 //! webhook with something due it begins a lane: a task that claims a try, makes it, notes it, and goes on until nothing
 //! is due. A lane notes a try and claims the next one in one transaction.
 
@@ -172,7 +172,7 @@ impl Mailroom {
         made: Option<&(Try, Outcome)>,
         at_most: Option<u32>,
     ) -> Result<(Noted, Option<Try>), StoreError> {
-        let mut transaction = self.store.begin(Realm::Workspace(due.workspace_id.0)).await?;
+        let mut transaction = self.store.begin(Realm::Webhook(due.webhook_id.0)).await?;
         let noted = match made {
             Some((made, outcome)) => webhook_deliveries::note(&mut transaction, made, outcome, now()).await?,
             None => Noted::default(),

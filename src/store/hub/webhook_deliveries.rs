@@ -168,8 +168,10 @@ pub async fn claim(
     )
     .bind(webhook.to_string())
     .bind(event.to_string())
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
+    // Deleted meanwhile.
+    let Some(row) = row else { return Ok(None) };
     Ok(Some(Try {
         webhook_id: webhook,
         event_id: event,
@@ -194,9 +196,13 @@ pub async fn release(connection: &mut Connection) -> Result<(), StoreError> {
 ///
 /// A success counts whenever it comes. Anything else counts only while the try is still this node's: once its claim
 /// has lapsed and another node tried again, that node's word stands.
+///
+/// The webhook's row is written before the delivery's, in the order in which a delete takes them: in the other order the
+/// two could wait for each other.
 pub async fn note(connection: &mut Connection, made: &Try, outcome: &Outcome, now: Time) -> Result<Noted, StoreError> {
     match outcome {
         Outcome::Delivered { status } => {
+            let noted = works(&mut *connection, made.webhook_id).await?;
             sqlx::query(
                 "UPDATE webhook_delivery SET state = 'delivered', claimed_until = 0, last_status = $1,
                  last_error = NULL, ended_at = $2 WHERE webhook_id = $3 AND event_id = $4 AND state = 'waiting'",
@@ -205,11 +211,16 @@ pub async fn note(connection: &mut Connection, made: &Try, outcome: &Outcome, no
             .bind(now.ms())
             .bind(made.webhook_id.to_string())
             .bind(made.event_id.to_string())
-            .execute(&mut *connection)
+            .execute(connection)
             .await?;
-            works(connection, made.webhook_id).await
+            Ok(noted)
         }
         Outcome::Gone { status } => {
+            let done = sqlx::query("UPDATE webhook SET disabled_at = $1 WHERE webhook_id = $2 AND disabled_at IS NULL")
+                .bind(now.ms())
+                .bind(made.webhook_id.to_string())
+                .execute(&mut *connection)
+                .await?;
             sqlx::query(
                 "UPDATE webhook_delivery SET state = 'stopped', claimed_until = 0, last_status = $1, ended_at = $2
                  WHERE webhook_id = $3 AND state = 'waiting'",
@@ -217,16 +228,12 @@ pub async fn note(connection: &mut Connection, made: &Try, outcome: &Outcome, no
             .bind(i64::from(*status))
             .bind(now.ms())
             .bind(made.webhook_id.to_string())
-            .execute(&mut *connection)
+            .execute(connection)
             .await?;
-            let done = sqlx::query("UPDATE webhook SET disabled_at = $1 WHERE webhook_id = $2 AND disabled_at IS NULL")
-                .bind(now.ms())
-                .bind(made.webhook_id.to_string())
-                .execute(connection)
-                .await?;
             Ok(Noted { turned: done.rows_affected() > 0 })
         }
         Outcome::Failed { status, error, again_at } => {
+            let noted = fails(&mut *connection, made.webhook_id, now).await?;
             let state = if again_at.is_some() { "waiting" } else { "given_up" };
             sqlx::query(
                 "UPDATE webhook_delivery SET state = $1, claimed_until = 0, last_status = $2, last_error = $3,
@@ -242,9 +249,9 @@ pub async fn note(connection: &mut Connection, made: &Try, outcome: &Outcome, no
             .bind(made.event_id.to_string())
             .bind(made.node.clone())
             .bind(i64::from(made.number))
-            .execute(&mut *connection)
+            .execute(connection)
             .await?;
-            fails(connection, made.webhook_id, now).await
+            Ok(noted)
         }
         Outcome::Cut => {
             sqlx::query(
@@ -416,12 +423,12 @@ mod tests {
         }
 
         async fn show(&self, event: EventId) -> WebhookDelivery {
-            let all = list(&mut *self.database.read().await.unwrap(), self.webhook, 100).await.unwrap();
+            let all = list(&mut self.database.read().await.unwrap(), self.webhook, 100).await.unwrap();
             all.into_iter().find(|delivery| delivery.event_id == event).unwrap()
         }
 
         async fn due(&self, now: i64) -> Vec<(u32, i64, bool)> {
-            let due = due(&mut *self.database.read().await.unwrap(), at(now), 3).await.unwrap();
+            let due = due(&mut self.database.read().await.unwrap(), at(now), 3).await.unwrap();
             due.iter().map(|due| (due.deliveries, due.since.ms(), due.failing)).collect()
         }
     }
@@ -510,7 +517,7 @@ mod tests {
         assert_eq!(prune(&mut transaction, at(30), 9).await.unwrap(), 1);
         assert_eq!(prune(&mut transaction, at(30), 9).await.unwrap(), 0);
         transaction.commit().await.unwrap();
-        let left = list(&mut *outbox.database.read().await.unwrap(), outbox.webhook, 9).await.unwrap();
+        let left = list(&mut outbox.database.read().await.unwrap(), outbox.webhook, 9).await.unwrap();
         assert_eq!(left.iter().map(|delivery| delivery.event_id).collect::<Vec<_>>(), [events[3], events[2]]);
     }
 }
