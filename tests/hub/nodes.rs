@@ -43,9 +43,10 @@ impl Node {
         std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
         let config = directory.path().join("encoderd.toml");
         let text = format!(
-            "[daemon]\nstate_dir = {state:?}\n[hub]\nlisten = \"127.0.0.1:0\"\ndatabase = {database:?}\n\
+            "[daemon]\nstate_dir = \"{}\"\n[hub]\nlisten = \"127.0.0.1:0\"\ndatabase = \"{database}\"\n\
              requests_per_second = 0\n[property]\nname = \"Hotel Test\"\ntime_zone = \"Europe/Zurich\"\n\
-             entrances = [{{ name = \"Room 101\", door = 101 }}]\n"
+             entrances = [{{ name = \"Room 101\", door = 101 }}]\n",
+            state.display()
         );
         std::fs::write(&config, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_encoderd"))
@@ -165,7 +166,7 @@ async fn desk(nodes: Nodes, bridge: Uuid, card: String, stop: CancellationToken)
 async fn caller(nodes: Nodes, encoder: String, credential: String, counted: watch::Sender<usize>) -> Vec<String> {
     let mut attempts = Vec::new();
     let mut failed = 0;
-    let end = Deadline::after(Duration::from_secs(240));
+    let end = Deadline::after(Duration::from_mins(4));
     while attempts.len() < JOBS_PER_DESK {
         assert!(!end.has_passed(), "{} of {JOBS_PER_DESK} after 240 s", attempts.len());
         let body = json!({ "acs_encoder_id": encoder, "acs_credential_id": credential });

@@ -31,14 +31,14 @@ impl Watcher {
             while self.lines.is_empty() {
                 let chunk = self.response.chunk().await.unwrap().expect("the stream goes on");
                 self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-                while let Some((message, rest)) = self.text.split_once("\n\n") {
+                while let Some(end) = self.text.find("\n\n") {
+                    let message: String = self.text.drain(..end + 2).collect();
                     let field = |name: &str| {
                         message.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned))
                     };
                     if let (Some(kind), Some(data)) = (field("event"), field("data")) {
                         self.lines.push_back((kind, serde_json::from_str(&data).unwrap(), field("id")));
                     }
-                    self.text = rest.to_owned();
                 }
             }
             self.lines.pop_front().unwrap()

@@ -444,7 +444,7 @@ impl Drop for Desk {
 
 fn config(directory: &Path, setup: &Setup<'_>, encoders: &[VirtualEncoder]) -> String {
     let mut text = format!(
-        "[daemon]\nstate_dir = \"{}\"\ncard_wait = \"{}\"\n[hub]\nlisten = \"127.0.0.1:0\"\n",
+        "[daemon]\nstate_dir = \"{}\"\ncard_wait = \"{}\"\n[hub]\nlisten = \"127.0.0.1:0\"\nrequests_per_second = 0\n",
         directory.join("state").display(),
         setup.card_wait.unwrap_or("8s"),
     );
