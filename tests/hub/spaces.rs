@@ -82,7 +82,7 @@ async fn a_grant_opens_the_doors_that_its_spaces_have_right_now() {
     assert_eq!(world.events("").await.len(), before);
     // A door less, which the grant does not name itself.
     let gone = change(Method::DELETE, "/spaces/remove_acs_entrances", &entrances[2]).await;
-    assert_eq!(gone, [door("access_to_door_gone")]);
+    assert_eq!(gone, [door("access_to_door_lost")]);
     assert_eq!(doors_of(&world, "acs_credential_id", &credential).await, ["Room 101", "Room 102"]);
     // And one that it names as well.
     change(Method::PUT, "/spaces/add_acs_entrances", &entrances[0]).await;
@@ -93,7 +93,7 @@ async fn a_grant_opens_the_doors_that_its_spaces_have_right_now() {
         .send(Method::DELETE, "/spaces/delete", &format!("space_id={id}"), None, Some(crate::support::API_KEY))
         .await
         .good("ok");
-    assert_eq!(world.events(&about_grant).await.split_off(before), [door("access_to_door_gone")]);
+    assert_eq!(world.events(&about_grant).await.split_off(before), [door("access_to_door_lost")]);
     assert_eq!(doors_of(&world, "acs_credential_id", &credential).await, ["Room 101"]);
     let shown = world.get("/access_grants/get", &about_grant).await.good("access_grant");
     assert_eq!(shown["space_ids"], json!([]));
