@@ -180,7 +180,7 @@ async fn a_desk_is_paired_works_and_is_sent_away() {
     assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
     assert_eq!(std::fs::read(&token).unwrap(), first);
 
-    let _daemon = Daemon(Command::new(PROGRAM).args(["run", "--config", file]).spawn().unwrap());
+    let daemon = Daemon(Command::new(PROGRAM).args(["run", "--config", file]).spawn().unwrap());
     desk.wait_for("the paired desk's encoder", |encoders| {
         encoders.iter().any(|encoder| encoder["display_name"] == "Bar" && encoder["state"] == "online")
     })
@@ -199,7 +199,7 @@ async fn a_desk_is_paired_works_and_is_sent_away() {
     assert!(refused(&desk, &["bridges", "revoke", "Bar"]).contains("no paired desk"));
 
     // Paired anew, and started again, it is the same desk.
-    drop(_daemon);
+    drop(daemon);
     let code = admin(&desk, &["pair", "--name", "Bar"]);
     let paired = pair(&code.trim().to_lowercase().replace('-', " "), &["--force"]);
     assert_eq!(paired.status.code(), Some(0), "{}", stderr(&paired));
