@@ -247,6 +247,7 @@ fn with(parameters: &Value, name: &str, value: Value) -> Value {
     parameters
 }
 
+#[expect(clippy::print_stdout, reason = "shown when a test fails: which of all questions it was")]
 async fn check(world: &World, neighbour: &Neighbour, endpoint: &Endpoint, method: &str) {
     let path = endpoint.path;
     let good = &endpoint.good(method)[0];

@@ -200,7 +200,8 @@ fn keys(document: &Value, schema: &Value) -> BTreeMap<String, bool> {
 /// The document in `@seamapi/types`, which is a JavaScript module.
 fn seams_document() -> Value {
     let module = installed("node/node_modules/@seamapi/types/lib/seam/connect/openapi.js");
-    let print = format!("import document from \"{}\"; console.log(JSON.stringify(document))", module.display());
+    let module = Value::from(module.to_str().unwrap());
+    let print = format!("import document from {module}; console.log(JSON.stringify(document))");
     let node = installed("node/node_modules/.bin/node");
     let output = Command::new(node).args(["--input-type=module", "--eval", &print]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -81,8 +81,8 @@ async fn a_grant_opens_the_doors_that_its_spaces_have_right_now() {
     change(Method::PUT, "/spaces/add_acs_entrances", &entrances[2]).await;
     assert_eq!(world.events("").await.len(), before);
     // A door less, which the grant does not name itself.
-    let gone = change(Method::DELETE, "/spaces/remove_acs_entrances", &entrances[2]).await;
-    assert_eq!(gone, [door("access_to_door_lost")]);
+    let taken = change(Method::DELETE, "/spaces/remove_acs_entrances", &entrances[2]).await;
+    assert_eq!(taken, [door("access_to_door_lost")]);
     assert_eq!(doors_of(&world, "acs_credential_id", &credential).await, ["Room 101", "Room 102"]);
     // And one that it names as well.
     change(Method::PUT, "/spaces/add_acs_entrances", &entrances[0]).await;
