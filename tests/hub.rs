@@ -1,12 +1,6 @@
 //! The hub over HTTP: the test calls the Seam API and plays the desk's daemon.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "tests; what they print is seen when they fail"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "hub/admin.rs"]
 mod admin;
