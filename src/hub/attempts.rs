@@ -35,6 +35,7 @@ use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::action_attempts::{self, Attempt, NewAttempt, Settlement};
 use crate::store::hub::jobs::{self, Asking};
 use crate::store::{Connection, Realm, StoreError, Transaction};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::Instrument as _;
 
@@ -469,7 +470,7 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
 /// Takes up the attempts that were open when the hub was stopped.
 pub(super) async fn resume(hub: &Hub) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;
-    for attempt in action_attempts::open(&mut connection).await? {
+    for (attempt, _) in action_attempts::open(&mut connection).await? {
         hub.deadlines().of(&attempt);
     }
     Ok(())
@@ -504,16 +505,11 @@ pub(super) async fn sweep(hub: Hub) {
 async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: bool) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;
     let open = action_attempts::open(&mut connection).await?;
-    let is_open = |id: &ActionAttemptId| open.iter().any(|attempt| attempt.object.action_attempt_id == *id);
-    let ended: Vec<_> = known.iter().copied().filter(|id| !is_open(id)).collect();
-    hub.deadlines().forget(&ended);
+    let are_open: BTreeSet<_> = open.iter().map(|(attempt, _)| attempt.object.action_attempt_id).collect();
+    hub.deadlines().forget(&known.iter().copied().filter(|id| !are_open.contains(id)).collect());
     let mut overdue = Vec::new();
-    for attempt in open {
-        let encoder = match attempt.acs_encoder_id {
-            Some(id) => acs_encoders::get(&mut connection, attempt.workspace_id, id).await?,
-            None => None,
-        };
-        let connected = match encoder.and_then(|encoder| encoder.bridge_id) {
+    for (attempt, bridge) in open {
+        let connected = match bridge {
             Some(bridge) => nodes::is_connected(hub, &mut connection, bridge).await?,
             None => false,
         };

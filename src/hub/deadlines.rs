@@ -7,7 +7,7 @@
 use crate::api::id::ActionAttemptId;
 use crate::clock::{self, Deadline};
 use crate::store::hub::action_attempts::Attempt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Deadlines {
     }
 
     /// Forgets attempts that have ended.
-    pub(super) fn forget(&self, ended: &[ActionAttemptId]) {
+    pub(super) fn forget(&self, ended: &BTreeSet<ActionAttemptId>) {
         self.due().retain(|id, _| !ended.contains(id));
     }
 }

@@ -62,6 +62,10 @@ fn place_of(url: &str) -> Result<Place, StoreError> {
 
 /// Waits until the transaction is the only one that writes in its realm.
 pub(super) async fn lock(connection: &mut Connection, realm: Realm) -> Result<(), StoreError> {
+    if realm == Realm::Common {
+        // Behind another node that brings a large database forward a start waits, and does not give up.
+        sqlx::query("SET LOCAL lock_timeout = '10min'").execute(&mut *connection).await?;
+    }
     // The lock's own answer has a type that the common driver does not know; text it does.
     sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)").bind(lock_key(realm)).execute(connection).await?;
     Ok(())

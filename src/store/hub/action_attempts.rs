@@ -3,7 +3,7 @@
 use super::select::{Page, Paged, Select, each};
 use super::{Columns as _, to_json};
 use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, List, Status};
-use crate::api::id::{AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, WorkspaceId};
+use crate::api::id::{AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, BridgeId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
 use serde_json::Value;
@@ -109,11 +109,16 @@ pub async fn list(
     Ok(page.map(|attempt| attempt.object))
 }
 
-/// All attempts that have not ended.
-pub async fn open(connection: &mut Connection) -> Result<Vec<Attempt>, StoreError> {
-    let mut select = Select::new(SELECT);
+/// All attempts that have not ended, each with the daemon that has its encoder.
+pub async fn open(connection: &mut Connection) -> Result<Vec<(Attempt, Option<BridgeId>)>, StoreError> {
+    let mut select = Select::new(
+        "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
+         t.result, t.error, t.created_at, t.deadline_at, t.started_at, n.bridge_id
+         FROM action_attempt t LEFT JOIN acs_encoder n ON n.acs_encoder_id = t.acs_encoder_id",
+    );
     select.and("t.status = 'pending'");
-    select.fetch("", connection).await?.iter().map(read).collect()
+    let rows = select.fetch("", connection).await?;
+    rows.iter().map(|row| Ok((read(row)?, row.maybe_id("bridge_id")?))).collect()
 }
 
 /// The attempt on an encoder that has not ended.
