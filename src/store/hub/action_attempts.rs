@@ -13,6 +13,12 @@ const SELECT: &str =
     "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
     t.acs_user_id, t.result, t.error, t.created_at, t.deadline_at, t.started_at FROM action_attempt t";
 
+/// The same columns, and the daemon that has the encoder.
+const OPEN: &str =
+    "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
+    t.acs_user_id, t.result, t.error, t.created_at, t.deadline_at, t.started_at, n.bridge_id
+    FROM action_attempt t LEFT JOIN acs_encoder n ON n.acs_encoder_id = t.acs_encoder_id";
+
 /// An attempt as the database keeps it.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -111,11 +117,7 @@ pub async fn list(
 
 /// All attempts that have not ended, each with the daemon that has its encoder.
 pub async fn open(connection: &mut Connection) -> Result<Vec<(Attempt, Option<BridgeId>)>, StoreError> {
-    let mut select = Select::new(
-        "SELECT t.action_attempt_id, t.workspace_id, t.action_type, t.status, t.acs_encoder_id, t.acs_credential_id,
-         t.result, t.error, t.created_at, t.deadline_at, t.started_at, n.bridge_id
-         FROM action_attempt t LEFT JOIN acs_encoder n ON n.acs_encoder_id = t.acs_encoder_id",
-    );
+    let mut select = Select::new(OPEN);
     select.and("t.status = 'pending'");
     let rows = select.fetch("", connection).await?;
     rows.iter().map(|row| Ok((read(row)?, row.maybe_id("bridge_id")?))).collect()
