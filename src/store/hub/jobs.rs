@@ -76,8 +76,8 @@ pub async fn on_offer(connection: &mut Connection, asking: &Asking) -> Result<Ve
     let lease_ms = i64::try_from(asking.lease.as_millis()).unwrap_or(i64::MAX);
     let rows = sqlx::query(
         "SELECT j.action_attempt_id FROM job j JOIN acs_encoder n ON n.acs_encoder_id = j.acs_encoder_id
-         JOIN action_attempt t ON t.action_attempt_id = j.action_attempt_id
-         WHERE n.bridge_id = $1 AND t.workspace_id = $4 AND j.state <> 'done'
+         WHERE n.bridge_id = $1 AND j.state <> 'done'
+         AND EXISTS (SELECT 1 FROM acs_system s WHERE s.acs_system_id = n.acs_system_id AND s.workspace_id = $4)
          AND (j.state = 'waiting' OR j.moved_at <= $2 OR (j.state = 'offered' AND j.moved_at <= $3))
          ORDER BY j.moved_at, j.action_attempt_id",
     )
