@@ -148,12 +148,18 @@ pub enum FaultKind {
     CardTooSmall,
     /// The card refuses to be written.
     WriteProtectedCard,
+    /// A card lies there and does not answer.
+    MuteCard,
     /// The card left while it was being read or written.
     CardLeft,
     /// The encoder is unplugged or switched off.
     EncoderOffline,
     /// The encoder's port belongs to another program.
     PortBusy,
+    /// Another program has the reader or the card on it for itself.
+    ReaderInUse,
+    /// Two readers cannot be told apart, so neither is used.
+    EncoderAmbiguous,
     /// No device is linked to this `acs_encoder_id`.
     EncoderNotLinked,
     /// The encoder is plugged in and silent.
@@ -209,7 +215,7 @@ pub enum Loudness {
 
 impl FaultKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::NoCard,
         Self::CardNotLifted,
         Self::SeveralCards,
@@ -219,9 +225,12 @@ impl FaultKind {
         Self::DamagedCard,
         Self::CardTooSmall,
         Self::WriteProtectedCard,
+        Self::MuteCard,
         Self::CardLeft,
         Self::EncoderOffline,
         Self::PortBusy,
+        Self::ReaderInUse,
+        Self::EncoderAmbiguous,
         Self::EncoderNotLinked,
         Self::EncoderSilent,
         Self::EncoderBusy,
@@ -253,9 +262,14 @@ impl FaultKind {
             | Self::BlankCard
             | Self::DamagedCard
             | Self::CardTooSmall
-            | Self::WriteProtectedCard => ErrorType::IncompatibleCardFormat,
+            | Self::WriteProtectedCard
+            | Self::MuteCard => ErrorType::IncompatibleCardFormat,
             Self::CardLeft => ErrorType::EncodingInterrupted,
-            Self::EncoderOffline | Self::PortBusy | Self::EncoderNotLinked => ErrorType::EncoderNotOnline,
+            Self::EncoderOffline
+            | Self::PortBusy
+            | Self::ReaderInUse
+            | Self::EncoderAmbiguous
+            | Self::EncoderNotLinked => ErrorType::EncoderNotOnline,
             Self::EncoderSilent => ErrorType::EncoderCommunicationTimeout,
             Self::CredentialOnAnotherCard => ErrorType::CredentialCannotBeReissued,
             Self::CredentialDeleted => ErrorType::CredentialDeleted,
@@ -295,9 +309,14 @@ impl FaultKind {
             Self::DamagedCard => "This card is damaged. Put it aside and use another card.",
             Self::CardTooSmall => "The credential has more doors than fit on this card. Use a larger card.",
             Self::WriteProtectedCard => "This card refuses to be written. Use another card.",
+            Self::MuteCard => "The card does not answer. Lay it flat on the encoder, alone, or use another card.",
             Self::CardLeft => "The card was taken away too early. Put the same card back and try again.",
             Self::EncoderOffline => "The encoder is not connected. Plug it in and try again.",
             Self::PortBusy => "Another program uses the encoder's port. Close that program and try again.",
+            Self::ReaderInUse => "Another program is using the card reader. Close that program and try again.",
+            Self::EncoderAmbiguous => {
+                "Two readers of one kind cannot be told apart here, so neither is used. Plug one of them out."
+            }
             Self::EncoderNotLinked => "No device is linked to this encoder. Link one with `encoderd encoders link`.",
             Self::EncoderSilent => "The encoder does not answer. Unplug it, plug it back in and try again.",
             Self::EncoderBusy => "The encoder is busy with another card. Try again when it has finished.",
@@ -345,9 +364,12 @@ impl FaultKind {
             | Self::DamagedCard
             | Self::CardTooSmall
             | Self::WriteProtectedCard
+            | Self::MuteCard
             | Self::CardLeft
             | Self::EncoderOffline
             | Self::PortBusy
+            | Self::ReaderInUse
+            | Self::EncoderAmbiguous
             | Self::EncoderNotLinked
             | Self::EncoderSilent
             | Self::EncoderBusy
@@ -381,6 +403,7 @@ impl FaultKind {
             | Self::ForeignCard
             | Self::BlankCard
             | Self::CardTooSmall
+            | Self::MuteCard
             | Self::CardLeft
             | Self::EncoderBusy
             | Self::CredentialBusy
@@ -402,6 +425,8 @@ impl FaultKind {
             | Self::BridgeDisconnected
             | Self::Expired
             | Self::VerificationFailed
+            | Self::ReaderInUse
+            | Self::EncoderAmbiguous
             | Self::PortBusy => Loudness::Warn,
             Self::NoCardKey | Self::OtherProperty | Self::JournalUnwritable => Loudness::Error,
         }

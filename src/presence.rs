@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn card(uid: [u8; 4]) -> Detection {
-        Detection::One(Target { uid: Uid::new(&uid).unwrap(), atqa: [0, 4], sak: 8 })
+        Detection::One(Target::type_a(Uid::new(&uid).unwrap(), [0, 4], 8))
     }
 
     fn after(looks: &[Detection]) -> Presence {

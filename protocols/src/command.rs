@@ -28,10 +28,23 @@ pub enum CardCommand {
     Write(DataBlock, [u8; 16]),
     /// Writes the trailer of the open sector. Only a personalisation holds one. Answer: [`CardReply::Done`].
     WriteTrailer(SectorNumber, SectorTrailer),
-    /// Lets go of the card. Answer: [`CardReply::Done`].
+    /// Lets go of the card, so that others may use it. Answer: [`CardReply::Done`].
     Release,
+    /// Shows something at the reader, as far as it can. Answer: [`CardReply::Done`], or [`DialectError::Unsupported`].
+    Signal(Signal),
     /// Leaves the reader as the next program expects it: power-up line speed, asleep. Answer: [`CardReply::Done`].
     Close,
+}
+
+/// What a reader can show to the people before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The job is done: green, one tone.
+    Success,
+    /// The job has failed: red, two tones.
+    Failure,
+    /// This is the one: for whoever has several readers before him.
+    Wink,
 }
 
 /// What came back.
@@ -101,4 +114,16 @@ pub enum DialectError {
         /// The reader's own status byte.
         status: u8,
     },
+    /// Somebody else has switched the card's power off and on: what was open is closed.
+    #[error("another program has reset the card")]
+    CardReset,
+    /// A card lies there and does not answer.
+    #[error("the card does not answer")]
+    CardMute,
+    /// Another program has the reader or the card for itself.
+    #[error("another program uses the reader")]
+    InUse,
+    /// The reader cannot do this.
+    #[error("the reader cannot do this")]
+    Unsupported,
 }

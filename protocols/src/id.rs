@@ -82,10 +82,50 @@ impl FromStr for Uid {
 pub struct Target {
     /// The card's UID.
     pub uid: Uid,
-    /// ATQA, most significant byte first as the PN532 prints it (`0004` for a Classic 1K).
-    pub atqa: [u8; 2],
-    /// SAK of the last cascade level.
-    pub sak: u8,
+    /// What else is known of it.
+    pub activation: Activation,
+}
+
+/// What a reader tells of a card besides its UID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// The card's own answers.
+    TypeA {
+        /// ATQA, most significant byte first as the PN532 prints it (`0004` for a Classic 1K).
+        atqa: [u8; 2],
+        /// SAK of the last cascade level.
+        sak: u8,
+    },
+    /// What a PC/SC reader made of them in its ATR. A hint: readers differ in it.
+    Atr(AtrCard),
+}
+
+/// The card that an ATR names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtrCard {
+    /// A storage card with this name, `NN NN` of PC/SC part 3.
+    Named(u16),
+    /// A storage card with this SAK, as ACS readers say it: `FF SAK` in place of a name.
+    Sak(u8),
+    /// A card that speaks ISO/IEC 14443-4.
+    Iso14443Part4,
+    /// Anything else, contact cards among them.
+    Other,
+}
+
+impl Target {
+    /// A card that told ATQA and SAK.
+    pub fn type_a(uid: Uid, atqa: [u8; 2], sak: u8) -> Self {
+        Self { uid, activation: Activation::TypeA { atqa, sak } }
+    }
+
+    /// ATQA and SAK, where the reader tells them.
+    pub fn atqa_sak(&self) -> Option<([u8; 2], u8)> {
+        match self.activation {
+            Activation::TypeA { atqa, sak } => Some((atqa, sak)),
+            Activation::Atr(_) => None,
+        }
+    }
 }
 
 /// What a look at the field found.

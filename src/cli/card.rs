@@ -49,7 +49,10 @@ fn text(card: &CardAnswer) -> String {
     };
     let mut lines = vec![
         format!("encoder     {}", simulated(&card.encoder, card.simulated)),
-        format!("card        {} (ATQA {}, SAK {})", card.kind, card.atqa, card.sak),
+        match (&card.atqa, &card.sak) {
+            (Some(atqa), Some(sak)) => format!("card        {} (ATQA {atqa}, SAK {sak})", card.kind),
+            (Some(_), None) | (None, Some(_)) | (None, None) => format!("card        {}", card.kind),
+        },
         format!("UID         {}", card.card_number),
         format!("format      {format}"),
     ];

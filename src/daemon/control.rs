@@ -130,10 +130,10 @@ pub struct CardAnswer {
     pub simulated: bool,
     /// UID in hex.
     pub card_number: String,
-    /// ATQA in hex.
-    pub atqa: String,
-    /// SAK in hex.
-    pub sak: String,
+    /// ATQA in hex; `None` where the reader does not tell it, as behind PC/SC.
+    pub atqa: Option<String>,
+    /// SAK in hex, likewise.
+    pub sak: Option<String>,
     /// What it is.
     pub kind: String,
     /// What is on it.
@@ -372,13 +372,14 @@ fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, 
 async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, String> {
     let device = find(context, device)?;
     let info = device.inspect(context.card_key.clone()).await.map_err(|failure| failure.fault.message)?;
-    let [atqa_high, atqa_low] = info.target.atqa;
+    let told = info.target.atqa_sak();
+    let (atqa, sak) = told.map(|([high, low], sak)| (format!("{high:02x}{low:02x}"), format!("{sak:02x}"))).unzip();
     Ok(Answer::Card(CardAnswer {
         encoder: name(context, &device),
         simulated: device.status().simulated,
         card_number: info.target.uid.to_string(),
-        atqa: format!("{atqa_high:02x}{atqa_low:02x}"),
-        sak: format!("{:02x}", info.target.sak),
+        atqa,
+        sak,
         kind: info.kind,
         format: info.format,
         credential: info.record.as_ref().map(CardCredential::from),

@@ -51,7 +51,9 @@ pub async fn check(path: &Path, reader: &Reader, baud: u32) -> Result<PortCheck,
         | Trouble::CardChanged
         | Trouble::Several
         | Trouble::KeyRefused
-        | Trouble::CardRefused => PortCheckError::Silent,
+        | Trouble::CardRefused
+        | Trouble::CardMute
+        | Trouble::InUse => PortCheckError::Silent,
     })?;
     let card = session.detect().await.map_err(|_| PortCheckError::Field)?;
     session.close().await;

@@ -419,6 +419,8 @@ fn left(trouble: &Trouble) -> Left {
         | Trouble::CardChanged
         | Trouble::Several
         | Trouble::KeyRefused
-        | Trouble::CardRefused => Left::Silent(FaultKind::EncoderSilent.into()),
+        | Trouble::CardRefused
+        | Trouble::CardMute
+        | Trouble::InUse => Left::Silent(FaultKind::EncoderSilent.into()),
     }
 }

@@ -38,6 +38,10 @@ pub(super) enum Trouble {
     KeyRefused,
     /// The card refuses: access conditions.
     CardRefused,
+    /// A card lies there and does not answer.
+    CardMute,
+    /// Another program has the reader or the card for itself.
+    InUse,
     /// The daemon stops.
     Stopped,
     /// The attempt's time is over.
@@ -70,7 +74,11 @@ impl From<ExchangeError> for Trouble {
             DialectError::Garbled { .. }
             | DialectError::UnexpectedAnswer { .. }
             | DialectError::NotAuthenticated
+            | DialectError::CardReset
+            | DialectError::Unsupported
             | DialectError::Status { .. } => Self::Reader(error),
+            DialectError::CardMute => Self::CardMute,
+            DialectError::InUse => Self::InUse,
         }
     }
 }
@@ -134,7 +142,9 @@ impl Session {
             | Trouble::CardChanged
             | Trouble::Several
             | Trouble::KeyRefused
-            | Trouble::CardRefused => Ok(()),
+            | Trouble::CardRefused
+            | Trouble::CardMute
+            | Trouble::InUse => Ok(()),
         }
     }
 

@@ -450,6 +450,8 @@ fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, 
         Trouble::Several => FaultKind::SeveralCards,
         Trouble::KeyRefused => FaultKind::DamagedCard,
         Trouble::CardRefused => FaultKind::WriteProtectedCard,
+        Trouble::CardMute => FaultKind::MuteCard,
+        Trouble::InUse => FaultKind::ReaderInUse,
     };
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))
 }

@@ -53,7 +53,7 @@ impl SimulatedKind {
         match self {
             Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid)),
             // SAK 40: a phone that offers NFCIP-1 and no card. Source: NXP AN10833, table "SAK coding".
-            Self::Unknown => Card::Unknown(UnknownCard::new(Target { uid, atqa: [0x00, 0x04], sak: 0x40 })),
+            Self::Unknown => Card::Unknown(UnknownCard::new(Target::type_a(uid, [0x00, 0x04], 0x40))),
         }
     }
 

@@ -422,14 +422,14 @@ fn target(size: ClassicSize, uid: Uid) -> Target {
         ClassicSize::K4 => (0x02, 0x18),
     };
     let double_size = if uid.as_bytes().len() > 4 { 0x40 } else { 0x00 };
-    Target { uid, atqa: [0x00, low | double_size], sak }
+    Target::type_a(uid, [0x00, low | double_size], sak)
 }
 
 fn manufacturer_block(target: &Target) -> [u8; 16] {
     let uid = target.uid.as_bytes();
-    let [atqa_high, atqa_low] = target.atqa;
+    let ([atqa_high, atqa_low], sak) = target.atqa_sak().unwrap_or_default();
     let check = (uid.len() == 4).then(|| check_byte(uid));
-    let bytes = uid.iter().copied().chain(check).chain([target.sak, atqa_low, atqa_high]);
+    let bytes = uid.iter().copied().chain(check).chain([sak, atqa_low, atqa_high]);
     let mut block = *b"\0\0\0\0\0\0\0\0\0\0encodr";
     for (to, byte) in block.iter_mut().zip(bytes) {
         *to = byte;

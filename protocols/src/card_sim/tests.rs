@@ -201,10 +201,10 @@ fn values_travel_through_the_transfer_buffer() {
 fn block_0_says_who_the_card_is() {
     let four = ClassicCard::blank(ClassicSize::K1, uid4());
     assert_eq!(four.dump()[..8], hex!("DEADBEEF 22 08 0400"));
-    assert_eq!(four.target(), Target { uid: uid4(), atqa: [0x00, 0x04], sak: 0x08 });
+    assert_eq!(four.target(), Target::type_a(uid4(), [0x00, 0x04], 0x08));
     let seven = ClassicCard::blank(ClassicSize::K4, uid7());
     assert_eq!(seven.dump()[..10], hex!("04A1B2C3D4E5F6 18 4200"));
-    assert_eq!(seven.target(), Target { uid: uid7(), atqa: [0x00, 0x42], sak: 0x18 });
+    assert_eq!(seven.target(), Target::type_a(uid7(), [0x00, 0x42], 0x18));
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn authentication_takes_the_last_four_uid_bytes() {
 
 #[test]
 fn an_unknown_card_activates_and_nothing_else() {
-    let target = Target { uid: uid4(), atqa: [0x03, 0x44], sak: 0x20 };
+    let target = Target::type_a(uid4(), [0x03, 0x44], 0x20);
     let mut field = Field::new();
     field.place(Card::Unknown(UnknownCard::new(target))).unwrap();
     assert_eq!(field.list(2, 3, None), [target]);

@@ -1,6 +1,7 @@
 //! How reader families speak: host side for the daemon, device side for the virtual encoder.
 //!
-//! A dialect is one file (or folder) here and one line in [`READERS`].
+//! Readers on a line are bytes to and fro: a dialect is one file (or folder) here and one line in [`READERS`]. Readers
+//! behind PC/SC are APDUs to and fro: one dialect, `pcsc_storage`, and a line of data for each reader.
 
 pub mod crc_a;
 pub mod pn532;
@@ -94,7 +95,97 @@ pub struct Counters {
     pub detects: u64,
 }
 
-/// A reader family: a line in [`READERS`].
+/// What an APDU dialect asks of the transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardOutput {
+    /// Connect to the card, shared with other programs, and begin a transaction; nothing where both is so already.
+    /// Answer: [`CardInput::Powered`] or [`CardInput::Failed`].
+    Connect,
+    /// Switch the connected card's power off and on. Answer: as for `Connect`.
+    PowerCycle,
+    /// Send a command APDU to the connected card. Answer: [`CardInput::Response`] or [`CardInput::Failed`].
+    Transmit(Vec<u8>),
+    /// Send bytes to the reader itself, with a card or without (CCID escape). Answer: as for `Transmit`.
+    Escape(Vec<u8>),
+    /// End the transaction and leave the card to others, powered. Answer: [`CardInput::Disconnected`].
+    Disconnect,
+    /// The command is over.
+    Done(Result<CardReply, DialectError>),
+}
+
+/// What the transport hands to an APDU dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardInput<'a> {
+    /// The card is connected and has power; its ATR.
+    Powered(&'a [u8]),
+    /// The answer to an APDU or an escape, status word included. May be shorter than two bytes: readers do that.
+    Response(&'a [u8]),
+    /// The card is left to others.
+    Disconnected,
+    /// It did not work.
+    Failed(CardFailure),
+}
+
+/// Why the transport could not do what an APDU dialect asked for. A reader or a service that went away is not
+/// among them: it ends the command without the dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardFailure {
+    /// No card lies there, or it left: the connection is gone.
+    NoCard,
+    /// A card lies there and does not answer to power.
+    Mute,
+    /// Another program has reset the card; the transport has reconnected, and nothing is authenticated.
+    Reset,
+    /// Another program has the reader or the card for itself, for longer than is waited for.
+    InUse,
+    /// The exchange failed or took too long; the card may be there or not.
+    NotTransacted,
+    /// The driver refuses escape commands, or does not know them.
+    Refused,
+}
+
+/// The host side of an APDU dialect: one command at a time, from `begin` to [`CardOutput::Done`].
+///
+/// Bounded by construction: whatever comes back, each command ends after a bounded number of outputs.
+pub trait CardDialect: Send {
+    /// Starts a command; what was left of an earlier one is abandoned.
+    fn begin(&mut self, command: &CardCommand);
+    /// Takes what came back for the last output.
+    fn handle(&mut self, input: CardInput<'_>);
+    /// Says what to do next. Call once after `begin` and after each `handle`.
+    fn poll(&mut self) -> CardOutput;
+}
+
+/// The device side of an APDU dialect: a PC/SC reader with the cards on it, as its driver sees it.
+pub trait CardDevice: Send {
+    /// Whether a card lies there, as the reader reports it.
+    fn is_present(&self) -> bool;
+    /// Switches the card's power on, after off if it was on. Returns the ATR; `None` when it does not answer.
+    fn power_on(&mut self) -> Option<Vec<u8>>;
+    /// Switches the card's power off.
+    fn power_off(&mut self);
+    /// Answers an APDU to the card.
+    fn transmit(&mut self, apdu: &[u8]) -> CardAnswer;
+    /// Answers bytes to the reader itself; `None` where it takes none.
+    fn escape(&mut self, bytes: &[u8]) -> Option<CardAnswer>;
+    /// The cards on the reader.
+    fn field(&mut self) -> &mut Field;
+    /// Counts since it was made: APDUs and escapes, and the `FF CA` among them.
+    fn counters(&self) -> Counters;
+    /// Whether [`CardAnswer::takes`] is filled from the model of line and RF time.
+    fn set_pace(&mut self, pace: bool);
+}
+
+/// What a PC/SC reader answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardAnswer {
+    /// The bytes, status word included; empty when the card left meanwhile.
+    pub bytes: Vec<u8>,
+    /// Time until the driver has them; zero without pace.
+    pub takes: Duration,
+}
+
+/// A reader family on a line: a line in [`READERS`].
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     /// The dialect's name in configuration and on the command line.

@@ -12,7 +12,7 @@
 //! Source: NXP MF1S50yyX/V1 data sheet, sections 8.6 (memory organization) and 8.7 (memory access); NXP AN10833 for the SAK values.
 
 use crate::family::CardKind;
-use crate::id::Target;
+use crate::id::{Activation, AtrCard, Target};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -70,13 +70,23 @@ impl fmt::Display for ClassicSize {
 /// Recognises a Classic card by its SAK.
 ///
 /// Source: NXP AN10833, table "SAK coding": 09 Mini, 08 1K, 18 4K; 28 and 38 are Classic 1K and 4K emulated on a
-/// smart card; 88 is Infineon's 1K.
+/// smart card; 88 is Infineon's 1K. PC/SC part 3, "Card Name": 0001 1K, 0002 4K, 0026 Mini, as quoted by Gemalto's
+/// Prox-DU manual, page 101.
 pub fn recognise(target: &Target) -> Option<CardKind> {
-    let size = match target.sak {
-        0x09 => ClassicSize::Mini,
-        0x08 | 0x28 | 0x88 => ClassicSize::K1,
-        0x18 | 0x38 => ClassicSize::K4,
-        _ => return None,
+    let size = match target.activation {
+        Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => match sak {
+            0x09 => ClassicSize::Mini,
+            0x08 | 0x28 | 0x88 => ClassicSize::K1,
+            0x18 | 0x38 => ClassicSize::K4,
+            _ => return None,
+        },
+        Activation::Atr(AtrCard::Named(name)) => match name {
+            0x0026 => ClassicSize::Mini,
+            0x0001 => ClassicSize::K1,
+            0x0002 => ClassicSize::K4,
+            _ => return None,
+        },
+        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Other) => return None,
     };
     Some(CardKind::Classic(size))
 }

@@ -4,7 +4,7 @@
 
 pub mod classic;
 
-use crate::id::Target;
+use crate::id::{Activation, AtrCard, Target};
 use classic::ClassicSize;
 
 /// What lies on the reader, as far as its activation tells.
@@ -41,5 +41,10 @@ pub fn identify(target: &Target) -> CardKind {
 
 /// SAK bit 6 set: compliant with ISO/IEC 14443-4. Source: ISO/IEC 14443-3, 6.5.3.4 (SAK coding).
 fn recognise_iso14443_4(target: &Target) -> Option<CardKind> {
-    (target.sak & 0x20 != 0).then_some(CardKind::Iso14443Part4)
+    let speaks_it = match target.activation {
+        Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => sak & 0x20 != 0,
+        Activation::Atr(AtrCard::Iso14443Part4) => true,
+        Activation::Atr(AtrCard::Named(_) | AtrCard::Other) => false,
+    };
+    speaks_it.then_some(CardKind::Iso14443Part4)
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 #[test]
 fn every_family_is_detected_and_told_apart() {
-    let part4 = Target { uid: uid4(), atqa: [0x03, 0x44], sak: 0x20 };
-    let unknown = Target { uid: uid7(), atqa: [0x00, 0x44], sak: 0x00 };
+    let part4 = Target::type_a(uid4(), [0x03, 0x44], 0x20);
+    let unknown = Target::type_a(uid7(), [0x00, 0x44], 0x00);
     let mut samples = vec![
         (Card::Unknown(UnknownCard::new(part4)), CardKind::Iso14443Part4),
         (Card::Unknown(UnknownCard::new(unknown)), CardKind::Unknown),

@@ -319,6 +319,7 @@ impl Dialect for Pn532Host {
                 // Target 0 is all of them.
                 self.start(Job::Release, Payload::of([Command::InRelease.into(), 0x00]));
             }
+            CardCommand::Signal(_) => self.finish(Err(DialectError::Unsupported)),
             CardCommand::Close => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;
@@ -367,7 +368,7 @@ fn found(answer: &Payload) -> Result<Detection, DialectError> {
         [0x01, _number, atqa_high, atqa_low, sak, len, rest @ ..] => {
             let uid = rest.get(..usize::from(*len)).and_then(Uid::new);
             let uid = uid.ok_or(unexpected(Command::InListPassiveTarget))?;
-            Ok(Detection::One(Target { uid, atqa: [*atqa_high, *atqa_low], sak: *sak }))
+            Ok(Detection::One(Target::type_a(uid, [*atqa_high, *atqa_low], *sak)))
         }
         [0x02, ..] => Ok(Detection::Several),
         _ => Err(unexpected(Command::InListPassiveTarget)),

@@ -379,7 +379,10 @@ impl Pn532Device {
         };
         match self.field.activate(request, None) {
             // On the air the ATQA comes low byte first.
-            Some(Target { atqa: [high, low], .. }) => Outcome::Answer(vec![Status::Ok.into(), low, high]),
+            Some(target) => {
+                let ([high, low], _) = target.atqa_sak().unwrap_or_default();
+                Outcome::Answer(vec![Status::Ok.into(), low, high])
+            }
             None => status(Status::TimedOut),
         }
     }
@@ -411,10 +414,10 @@ fn count(targets: &[Target]) -> impl Iterator<Item = u8> + use<> {
 
 /// Number, ATQA, SAK, UID with its length.
 fn target_data(number: u8, target: &Target) -> Vec<u8> {
-    let [atqa_high, atqa_low] = target.atqa;
+    let ([atqa_high, atqa_low], sak) = target.atqa_sak().unwrap_or_default();
     let uid = target.uid.as_bytes();
     let len = u8::try_from(uid.len()).unwrap_or_default();
-    [number, atqa_high, atqa_low, target.sak, len].into_iter().chain(uid.iter().copied()).collect()
+    [number, atqa_high, atqa_low, sak, len].into_iter().chain(uid.iter().copied()).collect()
 }
 
 /// The UID that a list command asks for, without the cascade tags 88 in front of all but the last four bytes.
