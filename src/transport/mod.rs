@@ -1,5 +1,6 @@
 //! Moves bytes: a line to a reader, and the one pump that every dialect shares.
 
+pub mod pcsc;
 pub mod serial;
 
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
