@@ -59,8 +59,10 @@ fn text(status: &StatusAnswer) -> String {
     } else {
         encoders(&status.encoders)
     };
-    let mut text =
-        format!("encoderd {} (pid {}), hub {} {reachable}{key}\n\n{encoders}", status.version, status.pid, status.hub_url);
+    let mut text = format!(
+        "encoderd {} (pid {}), hub {} {reachable}{key}\n\n{encoders}",
+        status.version, status.pid, status.hub_url
+    );
     if let Some(pcsc) = &status.pcsc {
         if let Some(problem) = &pcsc.problem {
             text = format!("{text}\nPC/SC: {problem}");

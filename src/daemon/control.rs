@@ -332,7 +332,7 @@ fn pcsc(attached: &Attached) -> PcscAnswer {
         Role::NotAnEncoder { why } => {
             Some(NotEncoderAnswer { reader: seen.reader_name.clone(), why: (*why).to_owned() })
         }
-        Role::Encoder | Role::Ambiguous { .. } => None,
+        Role::Encoder | Role::Ambiguous { .. } | Role::Unidentified => None,
     });
     PcscAnswer {
         problem: match &attached.service {

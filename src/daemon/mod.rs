@@ -147,8 +147,7 @@ impl Daemon {
             },
             stops.devices.clone(),
         )?;
-        let supervisor =
-            supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
+        let supervisor = supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
         let supervisor = tokio::spawn(supervisor);
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {

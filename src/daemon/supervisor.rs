@@ -72,9 +72,11 @@ pub(super) async fn run(
 async fn changed(attached: Option<&mut watch::Receiver<Attached>>) {
     match attached {
         // It ends with the daemon.
-        Some(attached) => if attached.changed().await.is_err() {
-            std::future::pending().await
-        },
+        Some(attached) => {
+            if attached.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
         None => std::future::pending().await,
     }
 }
@@ -110,9 +112,10 @@ fn readers(attached: &mut watch::Receiver<Attached>, registry: &Registry) -> Vec
         }
         let is_taken = |name: &str| {
             found.iter().any(|other| other.display_name == name)
-                || registry.all().iter().any(|device| {
-                    device.found().display_name == name && device.id() != seen.device_id
-                })
+                || registry
+                    .all()
+                    .iter()
+                    .any(|device| device.found().display_name == name && device.id() != seen.device_id)
         };
         let display_name = if is_taken(&seen.display_name) {
             format!("{} ({})", seen.display_name, seen.device_id)

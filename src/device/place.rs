@@ -81,10 +81,7 @@ impl Place {
 
 async fn open_serial(place: &SerialPlace) -> Result<Opened, Closed> {
     match SerialLine::open(&place.path, place.baud).await {
-        Ok(line) => Ok(Opened {
-            link: Link::Serial(line, (place.reader.host)()),
-            simulated: is_pty(&place.path),
-        }),
+        Ok(line) => Ok(Opened { link: Link::Serial(line, (place.reader.host)()), simulated: is_pty(&place.path) }),
         Err(error) => {
             let (state, kind) = match &error {
                 OpenError::NotFound(_) => (EncoderState::Offline, FaultKind::EncoderOffline),
@@ -99,11 +96,7 @@ async fn open_serial(place: &SerialPlace) -> Result<Opened, Closed> {
     }
 }
 
-async fn open_pcsc(
-    attached: &watch::Receiver<Attached>,
-    device_id: &str,
-    learnt: Learnt,
-) -> Result<Opened, Closed> {
+async fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
     let (seen, service) = {
         let attached = attached.borrow();
         (attached.encoder(device_id).cloned(), attached.service.clone())
@@ -120,16 +113,20 @@ async fn open_pcsc(
             return Err(offline("PC/SC does not list this reader".to_owned()));
         }
     };
-    if let Role::Ambiguous { with } = &seen.role {
-        let detail = format!("{} and {}", seen.reader_name, with.join(", "));
-        return Err(Closed {
-            state: EncoderState::Unavailable,
-            fault: Fault::with_detail(FaultKind::EncoderAmbiguous, detail),
-            pause: REOPEN_MAX,
-        });
+    let unavailable = |fault| Closed { state: EncoderState::Unavailable, fault, pause: REOPEN_MAX };
+    match &seen.role {
+        Role::Encoder => {}
+        Role::Ambiguous { with } => {
+            let detail = format!("{} and {}", seen.reader_name, with.join(", "));
+            return Err(unavailable(Fault::with_detail(FaultKind::EncoderAmbiguous, detail)));
+        }
+        Role::Unidentified => {
+            return Err(unavailable(Fault::with_detail(FaultKind::ReaderInUse, "its driver cannot be asked")));
+        }
+        Role::NotAnEncoder { why } => return Err(offline((*why).to_owned())),
     }
     let snapshot = attached.borrow().snapshot.clone();
-    match PcscLine::open(&seen.reader_name, snapshot).await {
+    match PcscLine::open(&seen.reader_name, seen.address, snapshot) {
         Ok(line) => Ok(Opened {
             link: Link::Pcsc(line, Box::new(PcscStorageHost::new(seen.profile, learnt))),
             simulated: seen.simulated,

@@ -206,6 +206,7 @@ impl Session {
     /// that were both halted, readers may find one and the other in turn, each as if it were alone.
     pub(super) async fn detect(&mut self) -> Result<Detection, Trouble> {
         if let Link::Pcsc(line, _) = &mut self.link
+            && self.last_seen.is_some()
             && line.lifted()
         {
             // It came back, or another one came, faster than anybody looked: it was away all the same.
@@ -247,6 +248,8 @@ impl Session {
     /// Starts a new RF session with one certain card: what it answers then comes from its memory.
     pub(super) async fn new_session(&mut self, card: &Target) -> Result<(), Trouble> {
         self.done(&CardCommand::ResetField).await?;
+        // Behind PC/SC a reader may count its own switching off and on as a card that went and came.
+        self.last_seen = None;
         self.select(card).await
     }
 

@@ -2,8 +2,12 @@
 
 use super::pcsc::{Readers, Role, Seen};
 use crate::transport::pcsc::{Monitor, Service, Snapshot};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// When a reader that could not be asked who it is is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The readers that PC/SC has.
 #[derive(Clone, Debug)]
@@ -22,11 +26,12 @@ impl Attached {
         self.encoders().find(|seen| seen.device_id == device_id)
     }
 
-    /// All that are encoders, or would be if they could be told apart.
+    /// All that are encoders, or would be if they could be told apart. One that cannot be asked who it is has no
+    /// identity yet.
     pub fn encoders(&self) -> impl Iterator<Item = &Seen> {
         self.readers.iter().filter(|seen| match seen.role {
             Role::Encoder | Role::Ambiguous { .. } => true,
-            Role::NotAnEncoder { .. } => false,
+            Role::NotAnEncoder { .. } | Role::Unidentified => false,
         })
     }
 }
@@ -52,6 +57,7 @@ async fn keep(attached: &watch::Sender<Attached>, mut snapshot: watch::Receiver<
     loop {
         let now = snapshot.borrow_and_update().clone();
         let seen = readers.look(&now).await;
+        let ask_again = seen.iter().any(|seen| seen.role == Role::Unidentified);
         attached.send_if_modified(|attached| {
             // What lies on the readers is in the snapshot; it changes with every card and wakes nobody here.
             let is_new = attached.service != now.service || attached.readers != seen;
@@ -59,8 +65,11 @@ async fn keep(attached: &watch::Sender<Attached>, mut snapshot: watch::Receiver<
             attached.readers = seen;
             is_new
         });
-        if snapshot.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = snapshot.changed() => if changed.is_err() {
+                return;
+            },
+            () = tokio::time::sleep(ASK_AGAIN_AFTER), if ask_again => {}
         }
     }
 }

@@ -15,7 +15,11 @@ const NAME: &str = "encoders";
 
 pub(super) async fn look(context: &Context) -> Vec<Finding> {
     if let Some((path, reader)) = &context.port {
-        let held = context.status.iter().flat_map(|status| &status.encoders).find(|held| same_node(Path::new(&held.port), path));
+        let held = context
+            .status
+            .iter()
+            .flat_map(|status| &status.encoders)
+            .find(|held| same_node(Path::new(&held.port), path));
         return vec![match held {
             Some(encoder) => from_daemon(encoder),
             None => try_port(path, reader, reader.baud).await,

@@ -11,6 +11,8 @@
 #[path = "../support/desk.rs"]
 mod desk;
 
+pub const READERS: desk::Readers = desk::Readers::Serial;
+
 mod causes;
 mod faults;
 mod guests;
