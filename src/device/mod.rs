@@ -308,6 +308,7 @@ impl DeviceTask {
     fn after_trouble(&self, session: &Session, trouble: Trouble) -> Option<Instant> {
         let kind = match trouble {
             Trouble::CardMute => Some(FaultKind::MuteCard),
+            Trouble::NoUid => Some(FaultKind::UnsupportedCard),
             Trouble::InUse => Some(FaultKind::ReaderInUse),
             Trouble::PortGone
             | Trouble::Silent

@@ -4,7 +4,8 @@ pub mod pcsc;
 pub mod serial;
 
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
-use encoder_protocols::dialect::{CardDialect, Dialect, Input, Output};
+use encoder_protocols::dialect::pcsc_storage::PcscStorageHost;
+use encoder_protocols::dialect::{Dialect, Input, Output};
 use pcsc::PcscLine;
 use serial::SerialLine;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub enum Link {
     /// A serial port.
     Serial(SerialLine, Box<dyn Dialect>),
     /// A reader behind PC/SC.
-    Pcsc(PcscLine, Box<dyn CardDialect>),
+    Pcsc(PcscLine, Box<PcscStorageHost>),
 }
 
 impl Link {

@@ -64,7 +64,14 @@ impl VirtualEncoder {
     }
 
     /// Plugs a PC/SC reader in, at the n-th port of the virtual bus and with its name as its serial number.
-    pub fn start_reader(bus: &Path, port: usize, name: &str, profile: &str, card: Option<&str>, options: &[&str]) -> Self {
+    pub fn start_reader(
+        bus: &Path,
+        port: usize,
+        name: &str,
+        profile: &str,
+        card: Option<&str>,
+        options: &[&str],
+    ) -> Self {
         let control = bus.join(format!("{name}.sock"));
         let mut command = Command::new(PROGRAM);
         command.args(["emulate", "pcsc", "--profile", profile, "--serial", name, "--usb-port", &format!("1-{port}")]);
