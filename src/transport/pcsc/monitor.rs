@@ -211,10 +211,32 @@ struct Thread {
 }
 
 /// What is remembered of a reader between two looks.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
     appearance: u64,
+    /// Whether a card lies there; unknown at first, and while its driver has trouble.
+    is_present: Option<bool>,
     events: u16,
+}
+
+impl Known {
+    /// What is known after the next look.
+    ///
+    /// pcscd changes a card's state first and counts the event a moment later (`eventhandler.c`,
+    /// `EHStatusHandlerThread`), and a look may fall between: seen once in 500 events. A card that came without having
+    /// been counted, or a count too many for what lies there, is such a moment, and the event is counted here in advance;
+    /// else one card would look like two.
+    fn then(self, is_present: Option<bool>, count: u16) -> Self {
+        let events = match (self.is_present, is_present) {
+            (_, None) => self.events,
+            (None, Some(_)) => count,
+            (Some(before), Some(after)) => {
+                let is_counted = count.wrapping_sub(self.events) % 2 == u16::from(before != after);
+                if is_counted { count } else { count.wrapping_add(1) }
+            }
+        };
+        Self { is_present, events, ..self }
+    }
 }
 
 impl Thread {
@@ -334,7 +356,7 @@ impl Thread {
                 entries.retain(|entry| entry.name() != name.as_c_str());
                 entries.push(entry(name));
                 self.appearances += 1;
-                self.known.insert(text, Known { appearance: self.appearances, events: 0 });
+                self.known.insert(text, Known { appearance: self.appearances, is_present: None, events: 0 });
             }
         }
     }
@@ -342,10 +364,14 @@ impl Thread {
     /// Notes the event counts. A reader whose driver has trouble reports none, and keeps its last one.
     fn remember(&mut self, entries: &[pcsc::ReaderState]) {
         for entry in entries.iter().skip(1) {
-            if let Some(known) = self.known.get_mut(entry.name().to_string_lossy().as_ref())
-                && !entry.event_state().intersects(State::UNKNOWN | State::UNAVAILABLE)
-            {
-                known.events = u16::try_from(entry.event_count() & 0xFFFF).unwrap_or_default();
+            if let Some(known) = self.known.get_mut(entry.name().to_string_lossy().as_ref()) {
+                let is_present = match card_state(entry.event_state()) {
+                    CardState::Absent => Some(false),
+                    CardState::Present | CardState::Mute => Some(true),
+                    CardState::Unknown => None,
+                };
+                let count = u16::try_from(entry.event_count() & 0xFFFF).unwrap_or_default();
+                *known = known.then(is_present, count);
             }
         }
     }
@@ -430,5 +456,34 @@ fn log_service(before: Service, after: Service) {
         (Service::Gone { .. }, Service::Gone { .. })
         | (Service::Running, Service::Running)
         | (_, Service::Starting) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_between_a_cards_state_and_its_count_changes_nothing() {
+        let known = |is_present, events| Known { appearance: 1, is_present, events };
+        let looks = |start: Known, looks: &[(Option<bool>, u16)]| {
+            looks
+                .iter()
+                .scan(start, |known, (is_present, count)| {
+                    *known = known.then(*is_present, *count);
+                    Some(known.events)
+                })
+                .collect::<Vec<_>>()
+        };
+        let (absent, present) = (Some(false), Some(true));
+        // A card comes: its state, then its count.
+        assert_eq!(looks(known(absent, 4), &[(present, 4), (present, 5), (absent, 5), (absent, 6)]), [5, 5, 6, 6]);
+        // It left and came between two looks; the second look is between state and count.
+        assert_eq!(looks(known(present, 5), &[(present, 6), (present, 7)]), [7, 7]);
+        assert_eq!(looks(known(present, 5), &[(present, 7), (absent, 8)]), [7, 8]);
+        // The count starts anew.
+        assert_eq!(looks(known(present, 65535), &[(absent, 65535), (absent, 0), (present, 1)]), [0, 0, 1]);
+        // A driver in trouble says nothing, and what it says then is believed.
+        assert_eq!(looks(known(present, 5), &[(None, 0), (present, 6), (absent, 7)]), [5, 6, 7]);
     }
 }
