@@ -11,7 +11,8 @@
 #[path = "support/desk.rs"]
 mod desk;
 
-pub const READERS: desk::Readers = desk::Readers::Serial;
+/// How the virtual encoders of these tests are attached.
+const READERS: desk::Readers = desk::Readers::Serial;
 
 use desk::{Desk, PROGRAM, RemoteDesk, Setup};
 use serde_json::{Value, json};
