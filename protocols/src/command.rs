@@ -108,11 +108,14 @@ pub enum DialectError {
     /// No sector is open, or the command names a block outside the open one.
     #[error("no sector is open for this command")]
     NotAuthenticated,
+    /// A card lies there and tells no UID, or none that a card of ISO/IEC 14443 A can have.
+    #[error("the card does not say who it is")]
+    NoUid,
     /// The reader reports a status that no rule above covers.
     #[error("the reader reports status {status:02x}")]
     Status {
-        /// The reader's own status byte.
-        status: u8,
+        /// The reader's own status byte, or its status word.
+        status: u16,
     },
     /// Somebody else has switched the card's power off and on: what was open is closed.
     #[error("another program has reset the card")]

@@ -2,6 +2,7 @@
 //!
 //! | module | what |
 //! | --- | --- |
+//! | [`apdu`], [`atr`] | what PC/SC readers are told and answer |
 //! | [`id`] | what a card answers at activation |
 //! | [`command`] | what can be asked of a card through any reader |
 //! | [`family`] | what a card is: MIFARE Classic and others |
@@ -12,6 +13,8 @@
 #![no_std]
 extern crate alloc;
 
+pub mod apdu;
+pub mod atr;
 pub mod card_sim;
 pub mod command;
 pub mod dialect;

@@ -53,6 +53,7 @@ pub async fn check(path: &Path, reader: &Reader, baud: u32) -> Result<PortCheck,
         | Trouble::KeyRefused
         | Trouble::CardRefused
         | Trouble::CardMute
+        | Trouble::NoUid
         | Trouble::InUse => PortCheckError::Silent,
     })?;
     let card = session.detect().await.map_err(|_| PortCheckError::Field)?;

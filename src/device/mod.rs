@@ -421,6 +421,7 @@ fn left(trouble: &Trouble) -> Left {
         | Trouble::KeyRefused
         | Trouble::CardRefused
         | Trouble::CardMute
+        | Trouble::NoUid
         | Trouble::InUse => Left::Silent(FaultKind::EncoderSilent.into()),
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Trouble {
     CardRefused,
     /// A card lies there and does not answer.
     CardMute,
+    /// A card lies there that does not say who it is: another kind of card.
+    NoUid,
     /// Another program has the reader or the card for itself.
     InUse,
     /// The daemon stops.
@@ -78,6 +80,7 @@ impl From<ExchangeError> for Trouble {
             | DialectError::Unsupported
             | DialectError::Status { .. } => Self::Reader(error),
             DialectError::CardMute => Self::CardMute,
+            DialectError::NoUid => Self::NoUid,
             DialectError::InUse => Self::InUse,
         }
     }
@@ -144,6 +147,7 @@ impl Session {
             | Trouble::KeyRefused
             | Trouble::CardRefused
             | Trouble::CardMute
+            | Trouble::NoUid
             | Trouble::InUse => Ok(()),
         }
     }

@@ -451,6 +451,7 @@ fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, 
         Trouble::KeyRefused => FaultKind::DamagedCard,
         Trouble::CardRefused => FaultKind::WriteProtectedCard,
         Trouble::CardMute => FaultKind::MuteCard,
+        Trouble::NoUid => FaultKind::UnsupportedCard,
         Trouble::InUse => FaultKind::ReaderInUse,
     };
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))

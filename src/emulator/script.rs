@@ -1,7 +1,7 @@
 //! The commands of the control socket: one a line.
 
 use super::cards::{CardSpec, CardSpecError};
-use super::engine::Order;
+use super::orders::{Fault, Order};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,30 +64,37 @@ const WORDS: &[Word] = &[
     },
     Word { name: "remove", usage: "remove", parse: |rest| order(rest, Order::Remove) },
     Word { name: "tear", usage: "tear N [partial]", parse: tear },
-    Word { name: "drop-next", usage: "drop-next", parse: |rest| order(rest, Order::DropNext) },
-    Word { name: "drop-ack", usage: "drop-ack", parse: |rest| order(rest, Order::DropAck) },
-    Word { name: "corrupt-next", usage: "corrupt-next", parse: |rest| order(rest, Order::CorruptNext) },
+    Word { name: "drop-next", usage: "drop-next", parse: |rest| fault(rest, Fault::DropNext) },
+    Word { name: "drop-ack", usage: "drop-ack", parse: |rest| fault(rest, Fault::DropAck) },
+    Word { name: "corrupt-next", usage: "corrupt-next", parse: |rest| fault(rest, Fault::CorruptNext) },
     Word {
         name: "delay",
         usage: "delay MS",
-        parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Delay(time))),
+        parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Fault(Fault::Delay(time)))),
     },
     Word { name: "garbage", usage: "garbage N", parse: garbage },
     Word {
         name: "trickle",
         usage: "trickle on|off",
-        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Trickle(on))),
+        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Fault(Fault::Trickle(on)))),
     },
     Word {
         name: "unplug",
         usage: "unplug MS",
-        parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Unplug(time))),
+        parse: |rest| milliseconds(rest).map(|time| Command::Order(Order::Fault(Fault::Unplug(time)))),
     },
     Word {
         name: "silent",
         usage: "silent on|off",
-        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Silent(on))),
+        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Fault(Fault::Silent(on)))),
     },
+    Word {
+        name: "mute",
+        usage: "mute on|off",
+        parse: |rest| on_or_off(rest).map(|on| Command::Order(Order::Fault(Fault::Mute(on)))),
+    },
+    Word { name: "empty-next", usage: "empty-next", parse: |rest| fault(rest, Fault::EmptyNext) },
+    Word { name: "sw", usage: "sw XXXX [N]", parse: status_word },
     Word { name: "dump", usage: "dump FILE", parse: |rest| file(rest).map(Command::Dump) },
     Word { name: "load", usage: "load FILE", parse: |rest| file(rest).map(Command::Load) },
     Word { name: "stats", usage: "stats", parse: |rest| order(rest, Order::Stats) },
@@ -125,6 +132,10 @@ fn order(rest: &str, order: Order) -> Result<Command, Refusal> {
     alone(rest, Command::Order(order))
 }
 
+fn fault(rest: &str, fault: Fault) -> Result<Command, Refusal> {
+    order(rest, Order::Fault(fault))
+}
+
 fn card(rest: &str) -> Result<CardSpec, Refusal> {
     if rest.is_empty() { Err(Refusal::Usage) } else { rest.parse().map_err(Refusal::Card) }
 }
@@ -140,6 +151,14 @@ fn tear(rest: &str) -> Result<Command, Refusal> {
     Ok(Command::Order(Order::Tear { nth, partial }))
 }
 
+fn status_word(rest: &str) -> Result<Command, Refusal> {
+    let (sw, nth) = rest.split_once(char::is_whitespace).unwrap_or((rest, "1"));
+    let digits = sw.len() == 4 && sw.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let sw = u16::from_str_radix(sw, 16).ok().filter(|_| digits).ok_or(Refusal::Usage)?;
+    let nth = nth.trim_start().parse().map_err(|_| Refusal::Usage)?;
+    Ok(Command::Order(Order::Fault(Fault::StatusWord { sw: sw.to_be_bytes(), nth })))
+}
+
 fn on_or_off(rest: &str) -> Result<bool, Refusal> {
     match rest {
         "on" => Ok(true),
@@ -150,7 +169,7 @@ fn on_or_off(rest: &str) -> Result<bool, Refusal> {
 
 fn garbage(rest: &str) -> Result<Command, Refusal> {
     let count: u8 = rest.parse().map_err(|_| Refusal::Usage)?;
-    Ok(Command::Order(Order::Garbage(count)))
+    Ok(Command::Order(Order::Fault(Fault::Garbage(count))))
 }
 
 fn milliseconds(rest: &str) -> Result<Duration, Refusal> {
@@ -173,13 +192,20 @@ mod tests {
             ("remove", Command::Order(Order::Remove)),
             ("tear 3", Command::Order(Order::Tear { nth: NonZeroU32::new(3).unwrap(), partial: false })),
             ("tear 1  partial\r\n", Command::Order(Order::Tear { nth: NonZeroU32::MIN, partial: true })),
-            ("drop-next", Command::Order(Order::DropNext)),
-            ("drop-ack", Command::Order(Order::DropAck)),
-            ("corrupt-next", Command::Order(Order::CorruptNext)),
-            ("delay 0", Command::Order(Order::Delay(Duration::ZERO))),
-            ("unplug 250", Command::Order(Order::Unplug(Duration::from_millis(250)))),
-            ("silent on", Command::Order(Order::Silent(true))),
-            ("silent off", Command::Order(Order::Silent(false))),
+            ("drop-next", Command::Order(Order::Fault(Fault::DropNext))),
+            ("drop-ack", Command::Order(Order::Fault(Fault::DropAck))),
+            ("corrupt-next", Command::Order(Order::Fault(Fault::CorruptNext))),
+            ("delay 0", Command::Order(Order::Fault(Fault::Delay(Duration::ZERO)))),
+            ("unplug 250", Command::Order(Order::Fault(Fault::Unplug(Duration::from_millis(250))))),
+            ("silent on", Command::Order(Order::Fault(Fault::Silent(true)))),
+            ("silent off", Command::Order(Order::Fault(Fault::Silent(false)))),
+            ("mute on", Command::Order(Order::Fault(Fault::Mute(true)))),
+            ("empty-next", Command::Order(Order::Fault(Fault::EmptyNext))),
+            ("sw 6982", Command::Order(Order::Fault(Fault::StatusWord { sw: [0x69, 0x82], nth: NonZeroU32::MIN }))),
+            (
+                "sw 63c0 12",
+                Command::Order(Order::Fault(Fault::StatusWord { sw: [0x63, 0xC0], nth: NonZeroU32::new(12).unwrap() })),
+            ),
             ("dump /tmp/a card.mfd", Command::Dump("/tmp/a card.mfd".into())),
             ("load card.mfd", Command::Load("card.mfd".into())),
             ("stats", Command::Order(Order::Stats)),
@@ -204,6 +230,12 @@ mod tests {
             "silent",
             "garbage 256",
             "trickle",
+            "mute",
+            "sw",
+            "sw 698",
+            "sw +982",
+            "sw 6982 0",
+            "sw 6982 1 1",
             "dump",
             "quit now",
         ] {
@@ -213,6 +245,6 @@ mod tests {
         assert_eq!(parse("delay 3600001").unwrap_err().to_string(), "usage: delay MS, at most 3600000 milliseconds");
         let unknown = parse("shake it").unwrap_err().to_string();
         assert!(unknown.starts_with("unknown command \"shake\": place, remove, tear, drop-next"), "{unknown}");
-        assert!(parse(&"x".repeat(4000)).unwrap_err().to_string().len() < 200);
+        assert!(parse(&"x".repeat(4000)).unwrap_err().to_string().len() < 300);
     }
 }

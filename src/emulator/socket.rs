@@ -1,7 +1,7 @@
 //! The control socket: where it lies, and the lines that go over it.
 
 use super::EmulatorError;
-use super::engine::{Answer, Order, Orders};
+use super::orders::{Answer, Order, Orders};
 use super::script::{self, Command};
 use crate::clock::Deadline;
 use rustix::fs::{Mode, fchmod};

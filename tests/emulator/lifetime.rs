@@ -3,7 +3,7 @@
 use crate::frames::{FIRMWARE_1_6, GET_FIRMWARE_VERSION, SAM_CONFIGURED, WAKE_AND_SAM_CONFIGURATION};
 use crate::rig::{Host, Rig, encoderd, run, wait_until};
 use encoder_protocols::dialect::reader;
-use encoderd::emulator::{Emulator, Settings};
+use encoderd::emulator::{Emulator, Kind, Settings};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -119,8 +119,7 @@ async fn several_run_in_one_program_and_clean_up_when_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
     let settings = |name: &str| Settings {
-        reader: reader("pn532").unwrap(),
-        link: Some(dir.path().join(name)),
+        kind: Kind::Serial { reader: reader("pn532").unwrap(), link: Some(dir.path().join(name)) },
         control: Some(dir.path().join(format!("{name}.sock"))),
         card: None,
         pace: false,

@@ -223,6 +223,11 @@ impl Field {
         self.cards.iter().any(|card| card.uid() == uid && card.is_active())
     }
 
+    /// What the selected card answered at activation.
+    pub fn selected_target(&self) -> Option<Target> {
+        self.cards.iter().find(|card| card.is_active()).map(Card::target)
+    }
+
     /// The selected card goes to HALT (HLTA).
     pub fn halt(&mut self) {
         self.cards.iter_mut().filter(|card| card.is_active()).for_each(Card::halt);

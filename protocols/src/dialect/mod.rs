@@ -4,8 +4,10 @@
 //! behind PC/SC are APDUs to and fro: one dialect, `pcsc_storage`, and a line of data for each reader.
 
 pub mod crc_a;
+pub mod pcsc_storage;
 pub mod pn532;
 
+use crate::apdu::Apdu;
 use crate::card_sim::Field;
 use crate::command::{CardCommand, CardReply, DialectError};
 use alloc::boxed::Box;
@@ -103,8 +105,9 @@ pub enum CardOutput {
     Connect,
     /// Switch the connected card's power off and on. Answer: as for `Connect`.
     PowerCycle,
-    /// Send a command APDU to the connected card. Answer: [`CardInput::Response`] or [`CardInput::Failed`].
-    Transmit(Vec<u8>),
+    /// Send a command APDU to the connected card; it may hold a key. Answer: [`CardInput::Response`] or
+    /// [`CardInput::Failed`].
+    Transmit(Apdu),
     /// Send bytes to the reader itself, with a card or without (CCID escape). Answer: as for `Transmit`.
     Escape(Vec<u8>),
     /// End the transaction and leave the card to others, powered. Answer: [`CardInput::Disconnected`].

@@ -1,6 +1,8 @@
 //! Host and device of a dialect on an in-memory line with simulated time.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod pcsc;
+
 use encoder_protocols::card_sim::{Card, ClassicCard};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
 use encoder_protocols::dialect::{Device, Dialect, Input, Output, Reader, Transmission};

@@ -5,7 +5,7 @@ mod check;
 use super::{print, say, stop_signal};
 use crate::config::{Config, Entrance, Property, SerialPort};
 use crate::daemon::{self, Daemon, DaemonError};
-use crate::emulator::{CardSpec, Emulator, Settings};
+use crate::emulator::{CardSpec, Emulator, Kind, Settings};
 use crate::hub::HubError;
 use anyhow::{Context as _, bail};
 use check::{Caller, LiveEncoders};
@@ -171,8 +171,10 @@ fn plug_in(
     unplug: &CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let emulator = Emulator::start(Settings {
-        reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
-        link: Some(port.path.clone()),
+        kind: Kind::Serial {
+            reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
+            link: Some(port.path.clone()),
+        },
         control: Some(control_socket(&config.daemon.state_dir, name)),
         card: card.map(str::parse::<CardSpec>).transpose()?,
         pace: false,

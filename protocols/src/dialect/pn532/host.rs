@@ -389,7 +389,7 @@ fn exchanged(answer: &Payload) -> Result<&[u8], DialectError> {
         Status::Format => Err(DialectError::Refused),
         Status::MifareAuthentication => Err(DialectError::AuthenticationFailed),
         Status::NotAcceptable => Err(DialectError::NotAuthenticated),
-        Status::Crc | Status::InvalidParameter | Status::Other(_) => Err(DialectError::Status { status: code }),
+        Status::Crc | Status::InvalidParameter | Status::Other(_) => Err(DialectError::Status { status: code.into() }),
     }
 }
 
@@ -401,6 +401,6 @@ fn dialect_error(trouble: Trouble) -> DialectError {
     match trouble {
         Trouble::NoAnswer => DialectError::NoAnswer,
         Trouble::Garbled { skipped } => DialectError::Garbled { skipped },
-        Trouble::SyntaxError => DialectError::Status { status: STATUS_SYNTAX_ERROR },
+        Trouble::SyntaxError => DialectError::Status { status: STATUS_SYNTAX_ERROR.into() },
     }
 }

@@ -103,6 +103,11 @@ impl Pn532Device {
         }
     }
 
+    /// The cards on the reader, to look at.
+    pub(crate) fn cards(&self) -> &[crate::card_sim::Card] {
+        self.field.cards()
+    }
+
     fn take(&mut self, frame: &Frame) {
         match frame {
             Frame::Ack => {

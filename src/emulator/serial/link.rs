@@ -1,6 +1,6 @@
 //! The symlink that gives a pty a name that stays.
 
-use super::EmulatorError;
+use crate::emulator::EmulatorError;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, symlink};

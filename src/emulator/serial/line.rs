@@ -2,6 +2,7 @@
 //!
 //! Pure: gets `now`, says what has arrived.
 
+use crate::emulator::engine::{TICK_HALF, corrupt, spend};
 use encoder_protocols::dialect::{Transmission, TransmissionKind};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,9 +15,6 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// The time between two bytes that arrive one at a time: more than a tick of the runtime's clock, so that a host that
 /// waits for them reads each alone.
 const TRICKLE_GAP: Duration = Duration::from_millis(2);
-
-/// Half a tick of the runtime's clock, which wakes once a millisecond and late: half a tick early is on time on average.
-const TICK_HALF: Duration = Duration::from_micros(500);
 
 /// What was asked of the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,11 +122,8 @@ impl Line {
             TransmissionKind::Ack => spend(&mut self.faults.drop_acks),
             TransmissionKind::Answer if spend(&mut self.faults.drop_answers) => true,
             TransmissionKind::Answer => {
-                let middle = transmission.bytes.len() / 2;
-                if let Some(byte) = transmission.bytes.get_mut(middle)
-                    && spend(&mut self.faults.corrupt_answers)
-                {
-                    *byte ^= 1;
+                if spend(&mut self.faults.corrupt_answers) {
+                    corrupt(&mut transmission.bytes);
                 }
                 false
             }
@@ -150,13 +145,6 @@ impl Line {
         self.held_bytes = 0;
         self.ready = now;
     }
-}
-
-/// Counts one down; false at zero.
-fn spend(count: &mut u32) -> bool {
-    let left = count.checked_sub(1);
-    *count = left.unwrap_or(0);
-    left.is_some()
 }
 
 /// What bytes look like to a receiver at another speed: as many, each of them wrong.

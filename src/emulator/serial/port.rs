@@ -9,8 +9,8 @@
 //! | is free again when its holder is killed | stays exclusive while any descriptor is open | [`Port::read`] lifts the lock at each close |
 //! | loses what nobody reads | piles it up, then blocks | [`Port::send`] drops what does not fit |
 
-use super::EmulatorError;
 use super::link::Link;
+use crate::emulator::EmulatorError;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{Mode, fchmod};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
