@@ -24,6 +24,9 @@ mod client;
 mod fake;
 #[path = "../loopback/guests.rs"]
 mod guests;
+mod many;
+mod moments;
+mod others;
 #[path = "../loopback/presence.rs"]
 mod presence;
 mod rig;
