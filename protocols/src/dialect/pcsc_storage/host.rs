@@ -63,8 +63,8 @@ enum Doubt {
 #[derive(Clone, Copy)]
 enum Trouble {
     Status(StatusWord),
-    /// Fewer than two bytes, or data of the wrong length.
-    Malformed,
+    /// Fewer than two bytes, or data of the wrong length, in answer to this instruction.
+    Malformed(u8),
     NotTransacted,
 }
 
@@ -219,10 +219,7 @@ impl PcscStorageHost {
             Power::Look if self.must_count() => self.transmit(Stage::Count, Apdu::direct(&LIST_TWO)),
             Power::Look => self.transmit(Stage::Uid { again: false }, Apdu::uid()),
             Power::LookAgain => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
-            Power::Counted(None) => {
-                self.count_failed = true;
-                self.transmit(Stage::Uid { again: true }, Apdu::uid());
-            }
+            Power::Counted(None) => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
             Power::Counted(Some(detection)) => {
                 self.counted = matches!(detection, Detection::One(_));
                 self.detected(detection);
@@ -251,10 +248,13 @@ impl PcscStorageHost {
     // Detect.
 
     fn cards_counted(&mut self, response: &[u8]) {
-        let detection = listed(response).map(|cards| match cards {
-            Listed::One(uid) => Detection::One(self.target(uid)),
-            Listed::Several => Detection::Several,
-        });
+        let listed = listed(response);
+        self.count_failed = listed == Listed::Unreadable;
+        let detection = match listed {
+            Listed::One(uid) => Some(Detection::One(self.target(uid))),
+            Listed::Several => Some(Detection::Several),
+            Listed::Nothing | Listed::Unreadable => None,
+        };
         self.put(Stage::PowerCycle(Power::Counted(detection)), CardOutput::PowerCycle);
     }
 
@@ -263,7 +263,8 @@ impl PcscStorageHost {
             return if again { self.detected(Detection::None) } else { self.look_again() };
         };
         match (response.status.cause(), Uid::new(response.data)) {
-            (Cause::Ok, Some(uid)) => {
+            // 6282 says that the UID is shorter than Le, which is 256 here.
+            (Cause::Ok | Cause::EndReached, Some(uid)) => {
                 self.learnt.direct_refused |= core::mem::take(&mut self.count_failed);
                 self.detected(Detection::One(self.target(uid)));
             }
@@ -274,6 +275,7 @@ impl PcscStorageHost {
     }
 
     fn look_again(&mut self) {
+        self.counted = false;
         self.put(Stage::PowerCycle(Power::LookAgain), CardOutput::PowerCycle);
     }
 
@@ -345,7 +347,7 @@ impl PcscStorageHost {
                 login.rung += 1;
                 self.load_key(login);
             }
-            Err(_) => self.doubt(Doubt::Login(login, Trouble::Malformed)),
+            Err(_) => self.doubt(Doubt::Login(login, Trouble::Malformed(instruction::LOAD_KEYS))),
         }
     }
 
@@ -362,7 +364,7 @@ impl PcscStorageHost {
 
     fn authenticated(&mut self, response: &[u8], mut login: Login) {
         let Ok(response) = Response::parse(response) else {
-            return self.doubt(Doubt::Login(login, Trouble::Malformed));
+            return self.doubt(Doubt::Login(login, Trouble::Malformed(instruction::GENERAL_AUTHENTICATE)));
         };
         let form = self.form(login.rung);
         match response.status.cause() {
@@ -400,9 +402,7 @@ impl PcscStorageHost {
     fn login_refused(&mut self, mut login: Login, trouble: Trouble) {
         let status = match trouble {
             Trouble::Status(status) => status,
-            Trouble::Malformed => {
-                return self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
-            }
+            Trouble::Malformed(command) => return self.fail(DialectError::UnexpectedAnswer { command }),
             Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
         };
         match status.cause() {
@@ -434,6 +434,7 @@ impl PcscStorageHost {
 
     /// The card is there, and there is no other slot to try.
     fn no_slot(&mut self, login: &Login) {
+        self.lose_card();
         self.fail(if login.tried { DialectError::AuthenticationFailed } else { DialectError::Unsupported });
     }
 
@@ -466,10 +467,10 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { data, status: StatusWord::OK }) => match data.try_into() {
                 Ok(block) => return self.finish(Ok(CardReply::Block(block))),
-                Err(_) => Trouble::Malformed,
+                Err(_) => Trouble::Malformed(instruction::READ_BINARY),
             },
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::READ_BINARY),
         };
         self.doubt(Doubt::Access(instruction::READ_BINARY, trouble));
     }
@@ -478,7 +479,7 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { status: StatusWord::OK, .. }) => return self.finish(Ok(CardReply::Done)),
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::UPDATE_BINARY),
         };
         self.doubt(Doubt::Access(instruction::UPDATE_BINARY, trouble));
     }
@@ -486,7 +487,7 @@ impl PcscStorageHost {
     fn access_refused(&mut self, command: u8, trouble: Trouble) {
         let status = match trouble {
             Trouble::Status(status) => status,
-            Trouble::Malformed => return self.fail(DialectError::UnexpectedAnswer { command }),
+            Trouble::Malformed(command) => return self.fail(DialectError::UnexpectedAnswer { command }),
             Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
         };
         self.fail(match status.cause() {
@@ -657,6 +658,7 @@ impl PcscStorageHost {
             }
             (_, CardFailure::NoCard) if is_look => self.detected(Detection::None),
             (Stage::Count, CardFailure::NotTransacted) => {
+                self.count_failed = true;
                 self.put(Stage::PowerCycle(Power::Counted(None)), CardOutput::PowerCycle);
             }
             (Stage::Uid { again: false }, CardFailure::NotTransacted) => self.look_again(),
@@ -753,24 +755,28 @@ impl CardDialect for PcscStorageHost {
 /// The UID in the answer to `FF CA 00 00 00`, if it is one.
 fn uid_of(response: &[u8]) -> Option<Uid> {
     let response = Response::parse(response).ok()?;
-    (response.status == StatusWord::OK).then_some(response.data).and_then(Uid::new)
+    matches!(response.status.cause(), Cause::Ok | Cause::EndReached).then_some(response.data).and_then(Uid::new)
 }
 
 /// What the chip inside has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
+    Nothing,
     One(Uid),
     Several,
+    Unreadable,
 }
 
 /// Reads the answer to `InListPassiveTarget`: `D5 4B`, number of cards, then for each its number, ATQA, SAK, UID with its
-/// length, perhaps an ATS. `None` where it tells nothing, with no card of type A among that.
-fn listed(response: &[u8]) -> Option<Listed> {
-    let response = Response::parse(response).ok().filter(|response| response.status == StatusWord::OK)?;
-    match response.data {
-        [0xD5, LISTED, 0x01, _number, _atqa_high, _atqa_low, _sak, len, rest @ ..] => {
-            rest.get(..usize::from(*len)).and_then(Uid::new).map(Listed::One)
-        }
-        [0xD5, LISTED, 0x02, ..] => Some(Listed::Several),
-        _ => None,
+/// length, perhaps an ATS.
+fn listed(response: &[u8]) -> Listed {
+    match Response::parse(response) {
+        Ok(Response { data: [0xD5, LISTED, 0x00, ..], status: StatusWord::OK }) => Listed::Nothing,
+        Ok(Response {
+            data: [0xD5, LISTED, 0x01, _number, _atqa_high, _atqa_low, _sak, len, rest @ ..],
+            status: StatusWord::OK,
+        }) => rest.get(..usize::from(*len)).and_then(Uid::new).map_or(Listed::Unreadable, Listed::One),
+        Ok(Response { data: [0xD5, LISTED, 0x02, ..], status: StatusWord::OK }) => Listed::Several,
+        Ok(_) | Err(_) => Listed::Unreadable,
     }
 }
