@@ -174,6 +174,17 @@ fn cards_are_counted_once_a_connection_and_only_those_that_could_be_written() {
 }
 
 #[test]
+fn one_card_that_is_listed_twice_is_one() {
+    for profile in PROFILES.iter().filter(|profile| profile.direct.is_some()) {
+        let mut pair = CardPair::with_card(profile, card());
+        let listed = [&[1, 0x00, 0x04, 0x08, 4][..], uid4().as_bytes()].concat();
+        let answer = [&[0xD5, 0x4B, 2][..], &listed, &listed, &[0x90, 0x00]].concat();
+        pair.spoil(1, move || Fate::Instead(answer.clone()));
+        assert_eq!(one(&pair.run(&CardCommand::Detect)).uid, uid4());
+    }
+}
+
+#[test]
 fn a_reader_that_cannot_count_is_used_without() {
     for profile in PROFILES.iter().filter(|profile| profile.direct.is_some()) {
         for refusal in [vec![], vec![0x63, 0x00], vec![0xD5, 0x4B, 0x01, 0x90, 0x00], vec![0xD5, 0x7F, 0x90, 0x00]] {

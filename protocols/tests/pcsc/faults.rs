@@ -11,6 +11,7 @@ use encoder_protocols::id::Detection;
 
 /// A status word and what it means for opening a sector, and for reading and writing a block of it.
 const STATUS_WORDS: &[(u16, Answer, DialectError)] = &[
+    (0x0000, Err(DialectError::Status { status: 0 }), DialectError::Status { status: 0 }),
     (0x6281, Err(AUTHENTICATE), ACCESS),
     (0x6282, Err(AUTHENTICATE), ACCESS),
     (0x6300, Err(DialectError::AuthenticationFailed), DialectError::Refused),
@@ -19,7 +20,7 @@ const STATUS_WORDS: &[(u16, Answer, DialectError)] = &[
     (0x6581, Err(DialectError::Refused), DialectError::Status { status: 0x6581 }),
     // What `FF 86` is not understood for, `FF 88` may be.
     (0x6700, Ok(CardReply::Done), DialectError::Unsupported),
-    (0x6800, Ok(CardReply::Done), DialectError::Unsupported),
+    (0x6800, Ok(CardReply::Done), DialectError::Refused),
     (0x6981, Err(DialectError::Refused), DialectError::Refused),
     (0x6982, Err(DialectError::AuthenticationFailed), DialectError::Refused),
     (0x6983, Err(DialectError::Unsupported), DialectError::Refused),

@@ -7,7 +7,8 @@
 //! | `encode` | whole credentials, beside the PN532 |
 //! | `faults` | every status word, short answer and failure at every step |
 //! | `ladder` | key slots of a reader that nothing is known of |
-//! | `smooth` | what lies there, every command, and what it costs |
+//! | `smooth` | every command, and what it costs |
+//! | `vectors` | bytes of manuals, logs and other programs |
 
 #![allow(
     clippy::unwrap_used,
@@ -24,3 +25,4 @@ mod ladder;
 mod smooth;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;

@@ -374,7 +374,7 @@ impl PcscStorageHost {
                 self.learnt.obsolete_authenticate = login.obsolete;
                 self.finish(Ok(CardReply::Done));
             }
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters if !login.obsolete => {
+            Cause::NotSupported | Cause::NotNow | Cause::WrongLength | Cause::WrongParameters if !login.obsolete => {
                 login.obsolete = true;
                 match form {
                     Some(form) => self.authenticate(login.clone(), form.place(&login.key)),
@@ -385,6 +385,7 @@ impl PcscStorageHost {
             | Cause::SecurityStatus
             | Cause::KeyStore
             | Cause::NotSupported
+            | Cause::NotNow
             | Cause::WrongLength
             | Cause::WrongParameters
             | Cause::Corrupted
@@ -415,7 +416,9 @@ impl PcscStorageHost {
             }
             Cause::KeyStore => self.next_rung(login),
             Cause::WrongCardType | Cause::NoSuchBlock | Cause::MemoryFailure => self.fail(DialectError::Refused),
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters => self.fail(DialectError::Unsupported),
+            Cause::NotSupported | Cause::NotNow | Cause::WrongLength | Cause::WrongParameters => {
+                self.fail(DialectError::Unsupported);
+            }
             Cause::Ok | Cause::Corrupted | Cause::EndReached | Cause::WrongLe { .. } => {
                 self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
             }
@@ -493,6 +496,7 @@ impl PcscStorageHost {
         self.fail(match status.cause() {
             Cause::Failed
             | Cause::NotCarriedOut
+            | Cause::NotNow
             | Cause::SecurityStatus
             | Cause::KeyStore
             | Cause::WrongCardType
@@ -768,15 +772,26 @@ enum Listed {
 }
 
 /// Reads the answer to `InListPassiveTarget`: `D5 4B`, number of cards, then for each its number, ATQA, SAK, UID with its
-/// length, perhaps an ATS.
+/// length, perhaps an ATS. A copy of the reader may list one card several times (mfoc issue 80).
 fn listed(response: &[u8]) -> Listed {
-    match Response::parse(response) {
-        Ok(Response { data: [0xD5, LISTED, 0x00, ..], status: StatusWord::OK }) => Listed::Nothing,
-        Ok(Response {
-            data: [0xD5, LISTED, 0x01, _number, _atqa_high, _atqa_low, _sak, len, rest @ ..],
-            status: StatusWord::OK,
-        }) => rest.get(..usize::from(*len)).and_then(Uid::new).map_or(Listed::Unreadable, Listed::One),
-        Ok(Response { data: [0xD5, LISTED, 0x02, ..], status: StatusWord::OK }) => Listed::Several,
-        Ok(_) | Err(_) => Listed::Unreadable,
+    let Ok(Response { data: [0xD5, LISTED, count, cards @ ..], status: StatusWord::OK }) = Response::parse(response)
+    else {
+        return Listed::Unreadable;
+    };
+    let first = listed_card(cards);
+    let second = first.and_then(|(_, rest)| listed_card(rest));
+    match (count, first, second) {
+        (0, _, _) => Listed::Nothing,
+        (1, Some((uid, _)), _) => Listed::One(uid),
+        (2, Some((first, _)), Some((second, _))) if first == second => Listed::One(first),
+        (2, _, _) => Listed::Several,
+        _ => Listed::Unreadable,
     }
+}
+
+/// The UID of the first card, and what follows it.
+fn listed_card(cards: &[u8]) -> Option<(Uid, &[u8])> {
+    let [_number, _atqa_high, _atqa_low, _sak, len, rest @ ..] = cards else { return None };
+    let (uid, rest) = rest.split_at_checked(usize::from(*len))?;
+    Some((Uid::new(uid)?, rest))
 }
