@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,31 +19,28 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_encoderd");
 /// How long a state may take to come about before a test gives up. Not a measure of speed: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A virtual encoder, in a process of its own.
-pub struct VirtualEncoder {
+/// A virtual encoder of any kind, in a process of its own.
+pub struct Played {
     child: Child,
-    /// Its lasting name.
-    pub link: PathBuf,
     /// Its control socket.
     pub control: PathBuf,
+    /// The first line that it printed: where a host finds it.
+    pub place: String,
 }
 
-impl VirtualEncoder {
-    /// Plugs one in.
-    pub fn start(directory: &Path, name: &str, card: Option<&str>, options: &[&str]) -> Self {
-        let link = directory.join(format!("{name}.tty"));
-        let control = directory.join(format!("{name}.sock"));
-        let mut command = Command::new(PROGRAM);
-        command.args(["emulate", "pn532", "--link"]).arg(&link).arg("--control").arg(&control).args(options);
+impl Played {
+    /// Starts `encoderd emulate` with these arguments, and waits until it says where it is to be found.
+    pub fn start(command: &mut Command, control: PathBuf, card: Option<&str>) -> Self {
+        command.arg("--control").arg(&control);
         if let Some(card) = card {
             command.args(["--card", card]);
         }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut path = String::new();
+        let mut place = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut path).expect("the emulator prints its path");
-        assert!(path.starts_with("/dev/pts/"), "{path}");
-        Self { child, link, control }
+        BufReader::new(stdout).read_line(&mut place).expect("the emulator prints where it is");
+        assert!(place.ends_with('\n'), "the emulator did not start: {place:?}");
+        Self { child, control, place: place.trim_end().to_owned() }
     }
 
     /// Sends one control command, expects `ok …`, returns what follows.
@@ -67,6 +65,8 @@ impl VirtualEncoder {
         let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
         Stats {
             round_trips: count("round_trips"),
+            bytes_in: count("bytes_in"),
+            bytes_out: count("bytes_out"),
             writes: count("writes"),
             auths: count("auths"),
             detects: count("detects"),
@@ -81,10 +81,37 @@ impl VirtualEncoder {
     }
 }
 
-impl Drop for VirtualEncoder {
+impl Drop for Played {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
+    }
+}
+
+/// A virtual encoder on a pty.
+pub struct VirtualEncoder {
+    played: Played,
+    /// Its lasting name.
+    pub link: PathBuf,
+}
+
+impl VirtualEncoder {
+    /// Plugs one in.
+    pub fn start(directory: &Path, name: &str, card: Option<&str>, options: &[&str]) -> Self {
+        let link = directory.join(format!("{name}.tty"));
+        let mut command = Command::new(PROGRAM);
+        command.args(["emulate", "pn532", "--link"]).arg(&link).args(options);
+        let played = Played::start(&mut command, directory.join(format!("{name}.sock")), card);
+        assert!(played.place.starts_with("/dev/pts/"), "{}", played.place);
+        Self { played, link }
+    }
+}
+
+impl Deref for VirtualEncoder {
+    type Target = Played;
+
+    fn deref(&self) -> &Played {
+        &self.played
     }
 }
 
@@ -92,6 +119,8 @@ impl Drop for VirtualEncoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub round_trips: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
     pub writes: u64,
     pub auths: u64,
     pub detects: u64,
