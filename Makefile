@@ -4,10 +4,10 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test setup-bench build demo test test-hub bench-hub fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test setup-bench setup-bench-pcsc build demo test test-hub bench-hub fmt clippy deny clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 18
 
 setup-build: ## install what a build needs: a C compiler
 	@scripts/setup build
@@ -15,11 +15,14 @@ setup-build: ## install what a build needs: a C compiler
 setup-demo: ## install what the lines that the demo prints need: curl, the Seam SDK in target/venv
 	@scripts/setup demo
 
-setup-test: ## install what the tests run against: libnfc's tools, PostgreSQL, the Seam SDKs in target/venv and target/node
+setup-test: ## install what the tests run against: libnfc's tools, pcscd, PostgreSQL, the Seam SDKs in target/venv and target/node
 	@scripts/setup test
 
 setup-bench: ## install the peer that the hub is measured beside, in target/peer
 	@scripts/setup bench
+
+setup-bench-pcsc: ## install what PC/SC readers are measured with: pcscd, pyscard, and nfc-pcsc in target/peer-pcsc
+	@scripts/setup bench-pcsc
 
 build: setup-build ## build everything for development
 	cargo build --locked --workspace

@@ -198,6 +198,8 @@ pub enum FaultKind {
     NoCredentialForCard,
     /// The access method has a card already.
     MethodHasCard,
+    /// The encoder has no lamp or buzzer that can be used.
+    CannotSignal,
     /// A failure that a simulation was to bring about.
     Simulated,
 }
@@ -215,7 +217,7 @@ pub enum Loudness {
 
 impl FaultKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NoCard,
         Self::CardNotLifted,
         Self::SeveralCards,
@@ -250,6 +252,7 @@ impl FaultKind {
         Self::OwnerGone,
         Self::NoCredentialForCard,
         Self::MethodHasCard,
+        Self::CannotSignal,
         Self::Simulated,
     ];
 
@@ -288,6 +291,7 @@ impl FaultKind {
             | Self::CredentialOfAnother
             | Self::OwnerGone
             | Self::MethodHasCard
+            | Self::CannotSignal
             | Self::Simulated => ErrorType::UncategorizedError,
         };
         if work.error_types().contains(&precise) { precise } else { ErrorType::UncategorizedError }
@@ -348,6 +352,7 @@ impl FaultKind {
             Self::OwnerGone => "The user that the card was for was deleted. Nothing was assigned.",
             Self::NoCredentialForCard => "No free credential is on this card. Encode the access method instead.",
             Self::MethodHasCard => "The access method has a card already, or may have one. Request another one.",
+            Self::CannotSignal => "This encoder has no lamp or buzzer that encoderd can use.",
             Self::Simulated => "A failure that was asked for. Nothing is wrong.",
         }
     }
@@ -389,7 +394,8 @@ impl FaultKind {
             | Self::OtherProperty
             | Self::OwnerGone
             | Self::NoCredentialForCard
-            | Self::MethodHasCard => false,
+            | Self::MethodHasCard
+            | Self::CannotSignal => false,
         }
     }
 
@@ -416,6 +422,7 @@ impl FaultKind {
             | Self::OwnerGone
             | Self::NoCredentialForCard
             | Self::MethodHasCard
+            | Self::CannotSignal
             | Self::Simulated => Loudness::Info,
             Self::DamagedCard
             | Self::WriteProtectedCard

@@ -10,9 +10,18 @@ use encoder_protocols::id::{Detection, Target};
 const MISSES_MAX: u8 = 3;
 
 /// What lies on one encoder, debounced. Pure: the caller says what each look saw.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Debouncer {
     state: State,
+    /// A card counts from its first sight and is gone after its first miss.
+    is_certain: bool,
+    misses_max: u8,
+}
+
+impl Default for Debouncer {
+    fn default() -> Self {
+        Self { state: State::default(), is_certain: false, misses_max: MISSES_MAX }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +40,11 @@ enum State {
 }
 
 impl Debouncer {
+    /// For readers that say themselves when a card comes and goes: what they say is believed at once.
+    pub fn certain() -> Self {
+        Self { is_certain: true, misses_max: 1, ..Self::default() }
+    }
+
     /// Takes one look at the field; says whether what is reported changed.
     pub fn observe(&mut self, detection: Detection) -> bool {
         let before = (self.presence(), self.target());
@@ -47,9 +61,15 @@ impl Debouncer {
             (
                 State::Absent | State::Arriving(_) | State::Present { .. } | State::Several { .. },
                 Detection::One(target),
-            ) => State::Arriving(target),
+            ) => {
+                if self.is_certain {
+                    State::Present { target, misses: 0, several: false }
+                } else {
+                    State::Arriving(target)
+                }
+            }
             (State::Present { target, misses, several }, Detection::None) => {
-                if misses + 1 < MISSES_MAX {
+                if misses + 1 < self.misses_max {
                     State::Present { target, misses: misses + 1, several }
                 } else {
                     State::Absent
@@ -62,7 +82,7 @@ impl Debouncer {
                 State::Several { misses: 0 }
             }
             (State::Several { misses }, Detection::None) => {
-                if misses + 1 < MISSES_MAX {
+                if misses + 1 < self.misses_max {
                     State::Several { misses: misses + 1 }
                 } else {
                     State::Absent
@@ -119,6 +139,20 @@ mod tests {
         assert_eq!(after(&[card([1; 4])]), Presence::Arriving);
         assert_eq!(after(&[card([1; 4]), card([1; 4])]), Presence::Present);
         assert_eq!(after(&[card([1; 4]), Detection::None]), Presence::Absent);
+    }
+
+    #[test]
+    fn a_reader_that_hears_of_cards_is_believed_at_once() {
+        let mut debouncer = Debouncer::certain();
+        assert!(debouncer.observe(card([1; 4])));
+        assert_eq!(debouncer.target().unwrap().uid.as_bytes(), [1; 4]);
+        assert!(debouncer.observe(card([2; 4])));
+        assert_eq!(debouncer.target().unwrap().uid.as_bytes(), [2; 4]);
+        assert!(debouncer.observe(Detection::None));
+        assert_eq!(debouncer.presence(), Presence::Absent);
+        assert!(debouncer.observe(Detection::Several));
+        assert!(debouncer.observe(Detection::None));
+        assert_eq!(debouncer.presence(), Presence::Absent);
     }
 
     #[test]

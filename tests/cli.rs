@@ -12,6 +12,9 @@ mod admin;
 #[path = "support/desk.rs"]
 mod desk;
 
+/// How the virtual encoders of these tests are attached.
+const READERS: desk::Readers = desk::Readers::Serial;
+
 use desk::{Desk, PROGRAM, RemoteDesk, Setup, VirtualEncoder};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,6 +26,7 @@ fn encoderd(arguments: &[&str]) -> Output {
         .args(arguments)
         .env_remove("ENCODERD_CONFIG")
         .env_remove("ENCODERD_API_KEY")
+        .env("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd.comm")
         .output()
         .expect("the program starts")
 }

@@ -11,6 +11,9 @@
 #[path = "support/desk.rs"]
 mod desk;
 
+/// How the virtual encoders of these tests are attached.
+const READERS: desk::Readers = desk::Readers::Serial;
+
 use desk::{Desk, PROGRAM, RemoteDesk, Setup};
 use serde_json::{Value, json};
 use std::process::Command;

@@ -42,6 +42,11 @@ enum Command {
         /// The new name
         name: String,
     },
+    /// Let an encoder show itself by lamp and buzzer.
+    Wink {
+        /// Device identity, name or encoder id
+        device: String,
+    },
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -61,6 +66,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Link { device, acs_encoder_id } => Request::Link { device, acs_encoder_id },
         Command::Unlink { device } => Request::Unlink { device },
         Command::Rename { device, name } => Request::Rename { device, name },
+        Command::Wink { device } => Request::Wink { device },
     };
     ask(&socket, &request).await?;
     say("done");

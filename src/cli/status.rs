@@ -59,7 +59,19 @@ fn text(status: &StatusAnswer) -> String {
     } else {
         encoders(&status.encoders)
     };
-    format!("encoderd {} (pid {}), hub {} {reachable}{key}\n\n{encoders}", status.version, status.pid, status.hub_url)
+    let mut text = format!(
+        "encoderd {} (pid {}), hub {} {reachable}{key}\n\n{encoders}",
+        status.version, status.pid, status.hub_url
+    );
+    if let Some(pcsc) = &status.pcsc {
+        if let Some(problem) = &pcsc.problem {
+            text = format!("{text}\nPC/SC: {problem}");
+        }
+        for reader in &pcsc.not_encoders {
+            text = format!("{text}\nnot an encoder: {} ({})", reader.reader, reader.why);
+        }
+    }
+    text
 }
 
 /// The encoders as a table, what is wrong below it.
@@ -73,7 +85,7 @@ pub(super) fn encoders(encoders: &[EncoderAnswer]) -> String {
                 card(encoder),
                 encoder.acs_encoder_id.map_or_else(|| "not linked".to_owned(), |id| id.to_string()),
                 encoder.device_id.clone(),
-                encoder.port.display().to_string(),
+                encoder.port.clone(),
             ]
         })
         .collect();

@@ -6,10 +6,13 @@ use crate::bridge::{Bridge, report};
 use crate::device::DeviceHandle;
 use crate::device::order::CardFormat;
 use crate::device::registry::Registry;
+use crate::discovery::attached::Attached;
+use crate::discovery::pcsc::Role;
 use crate::fault::Fault;
 use crate::keys::CardKey;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
+use crate::transport::pcsc::Service;
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +54,11 @@ pub enum Request {
         device: String,
         /// The new name.
         name: String,
+    },
+    /// Lets a device show itself by lamp and buzzer.
+    Wink {
+        /// Device identity, name or encoder id.
+        device: String,
     },
     /// Says what lies on a device.
     CardInfo {
@@ -90,6 +99,26 @@ pub struct StatusAnswer {
     pub card_key: bool,
     /// Its encoders.
     pub encoders: Vec<EncoderAnswer>,
+    /// PC/SC as the daemon sees it; `None` where it is not to be used.
+    pub pcsc: Option<PcscAnswer>,
+}
+
+/// PC/SC as the daemon sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PcscAnswer {
+    /// Why it cannot be asked; `None` while it can, or while nothing is known yet.
+    pub problem: Option<String>,
+    /// Readers that are no encoders; they are left alone.
+    pub not_encoders: Vec<NotEncoderAnswer>,
+}
+
+/// A reader that is no encoder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotEncoderAnswer {
+    /// Its name in PC/SC.
+    pub reader: String,
+    /// What it is instead.
+    pub why: String,
 }
 
 /// One encoder as it is.
@@ -101,8 +130,8 @@ pub struct EncoderAnswer {
     pub acs_encoder_id: Option<Uuid>,
     /// Its name.
     pub display_name: String,
-    /// Its port.
-    pub port: PathBuf,
+    /// Its port, or its reader's name in PC/SC.
+    pub port: String,
     /// How it speaks.
     pub dialect: String,
     /// Who it says it is.
@@ -209,6 +238,7 @@ pub(super) struct Context {
     pub(super) bridge: Arc<Bridge>,
     pub(super) hub_url: String,
     pub(super) card_key: Option<CardKey>,
+    pub(super) attached: Option<watch::Receiver<Attached>>,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
@@ -279,6 +309,7 @@ async fn answer(request: Request, context: &Context) -> Answer {
         Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
         Request::Unlink { device } => unlink(context, &device).await,
         Request::Rename { device, name } => rename(context, &device, &name).await,
+        Request::Wink { device } => wink(context, &device).await,
         Request::CardInfo { device } => card_info(context, device.as_deref()).await,
     };
     outcome.unwrap_or_else(|message| Answer::Error { message })
@@ -292,6 +323,23 @@ async fn status(context: &Context) -> StatusAnswer {
         hub_reachable: context.bridge.hub.is_healthy().await,
         card_key: context.card_key.is_some(),
         encoders: context.devices.all().iter().map(|device| encoder(context, device)).collect(),
+        pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
+    }
+}
+
+fn pcsc(attached: &Attached) -> PcscAnswer {
+    let not_encoders = attached.readers.iter().filter_map(|seen| match &seen.role {
+        Role::NotAnEncoder { why } => {
+            Some(NotEncoderAnswer { reader: seen.reader_name.clone(), why: (*why).to_owned() })
+        }
+        Role::Encoder | Role::Ambiguous { .. } | Role::Unidentified => None,
+    });
+    PcscAnswer {
+        problem: match &attached.service {
+            Service::Gone { why } => Some(why.to_string()),
+            Service::Starting | Service::Running => None,
+        },
+        not_encoders: not_encoders.collect(),
     }
 }
 
@@ -305,8 +353,8 @@ fn encoder(context: &Context, device: &DeviceHandle) -> EncoderAnswer {
             Linked::ByHandNot | Linked::NotYet => None,
         },
         display_name: name(context, device),
-        port: device.found().path.clone(),
-        dialect: device.found().reader.dialect.to_owned(),
+        port: device.found().place.to_string(),
+        dialect: device.found().place.dialect().to_owned(),
         model,
         firmware,
         simulated: status.simulated,
@@ -366,6 +414,12 @@ async fn rename(context: &Context, device: &str, name: &str) -> Result<Answer, S
 fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, String> {
     outcome.map_err(|error| error.to_string())?;
     context.bridge.sync_wanted.notify_one();
+    Ok(Answer::Done)
+}
+
+async fn wink(context: &Context, device: &str) -> Result<Answer, String> {
+    let device = find(context, Some(device))?;
+    device.wink().await.map_err(|failure| failure.fault.message)?;
     Ok(Answer::Done)
 }
 

@@ -6,6 +6,7 @@ mod supervisor;
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::device::registry::Registry;
+use crate::discovery::attached;
 use crate::hub::{self, HubError, PropertySettings, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
@@ -87,6 +88,7 @@ pub struct Daemon {
     hub: Option<RunningHub>,
     bridge: JoinHandle<()>,
     supervisor: JoinHandle<()>,
+    pcsc: Option<JoinHandle<()>>,
     control: JoinHandle<()>,
     stops: Stops,
     state: State,
@@ -129,6 +131,10 @@ impl Daemon {
         });
         let hub_address = cloud.embedded.as_ref().map(|hub| hub.address);
         let control_socket = config.control_socket();
+        let (attached, pcsc) = match config.discovery.pcsc {
+            true => Some(attached::watch(stops.devices.clone())).unzip(),
+            false => (None, None),
+        };
         let control = control::serve(
             &control_socket,
             control::Context {
@@ -137,10 +143,12 @@ impl Daemon {
                 bridge: bridge.clone(),
                 hub_url: cloud.url,
                 card_key: card_key.clone(),
+                attached: attached.clone(),
             },
             stops.devices.clone(),
         )?;
-        let supervisor = tokio::spawn(supervisor::run(config, state.clone(), card_key, devices, stops.devices.clone()));
+        let supervisor = supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
+        let supervisor = tokio::spawn(supervisor);
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {
             hub_address,
@@ -149,6 +157,7 @@ impl Daemon {
             hub: cloud.embedded,
             bridge,
             supervisor,
+            pcsc,
             control,
             stops,
             state,
@@ -163,6 +172,9 @@ impl Daemon {
         joined("bridge", self.bridge).await;
         self.stops.devices.cancel();
         joined("supervisor", self.supervisor).await;
+        if let Some(pcsc) = self.pcsc {
+            joined("PC/SC", pcsc).await;
+        }
         joined("control socket", self.control).await;
         self.stops.hub.cancel();
         if let Some(hub) = self.hub {

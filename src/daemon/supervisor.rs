@@ -1,15 +1,18 @@
 //! Keeps one task for each encoder that discovery finds.
 
-use crate::config::Config;
+use crate::clock;
+use crate::config::{Config, SerialDiscovery};
 use crate::device::{self, registry::Registry};
-use crate::discovery::serial::{self, Found};
+use crate::discovery::attached::Attached;
+use crate::discovery::{Found, Place, serial};
 use crate::keys::CardKey;
 use crate::store::state::State;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,40 +25,111 @@ struct Running {
     stop: CancellationToken,
 }
 
-/// Runs until `stop`, then waits until every port is closed.
+/// What the devices' tasks are made with.
+struct Parts {
+    key: Option<CardKey>,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+}
+
+/// Runs until `stop`, then waits until every reader is closed.
 pub(super) async fn run(
     config: Config,
     state: State,
     key: Option<CardKey>,
     registry: Arc<Registry>,
+    mut attached: Option<watch::Receiver<Attached>>,
     stop: CancellationToken,
 ) {
     let config = Arc::new(config);
-    let mut running: BTreeMap<PathBuf, Running> = BTreeMap::new();
+    let parts = Parts { key, registry, stop: stop.clone() };
+    let mut running: BTreeMap<String, Running> = BTreeMap::new();
+    let lists_ports = config.discovery.serial != SerialDiscovery::Off;
+    let mut list_at = clock::now();
     while !stop.is_cancelled() {
-        for found in list(&config, &state).await {
-            let same = running.get(&found.path).is_some_and(|device| device.device_id == found.device_id);
-            if same {
-                continue;
+        if lists_ports && clock::now() >= list_at {
+            for found in list(&config, &state).await {
+                employ(&mut running, found, &parts).await;
             }
-            // Another device at a known port: the old one's task ends before the port is opened for the new one.
-            if let Some(old) = running.remove(&found.path) {
-                end(old, &registry).await;
+            list_at = clock::now() + LIST_EVERY;
+        }
+        if let Some(attached) = &mut attached {
+            for found in readers(attached, &parts.registry) {
+                employ(&mut running, found, &parts).await;
             }
-            tracing::info!(device_id = found.device_id, path = %found.path.display(), "encoder known");
-            let stop = stop.child_token();
-            let (path, device_id) = (found.path.clone(), found.device_id.clone());
-            let task = device::spawn(found, key.clone(), &registry, stop.clone());
-            running.insert(path, Running { device_id, task, stop });
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(LIST_EVERY) => {}
+            () = tokio::time::sleep_until(list_at), if lists_ports => {}
+            () = changed(attached.as_mut()) => {}
         }
     }
     for device in running.into_values() {
-        end(device, &registry).await;
+        end(device, &parts.registry).await;
     }
+}
+
+async fn changed(attached: Option<&mut watch::Receiver<Attached>>) {
+    match attached {
+        // It ends with the daemon.
+        Some(attached) => {
+            if attached.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Gives an encoder a task of its own, unless it has one.
+async fn employ(running: &mut BTreeMap<String, Running>, found: Found, parts: &Parts) {
+    // Of a port the place is what two must not share, of a reader behind PC/SC, whose name changes, the identity.
+    let place = match &found.place {
+        Place::Serial(place) => place.path.display().to_string(),
+        Place::Pcsc { .. } => found.device_id.clone(),
+    };
+    if running.get(&place).is_some_and(|device| device.device_id == found.device_id) {
+        return;
+    }
+    // Another device at a known port: the old one's task ends before the port is opened for the new one.
+    if let Some(old) = running.remove(&place) {
+        end(old, &parts.registry).await;
+    }
+    tracing::info!(device_id = found.device_id, place = %found.place, "encoder known");
+    let stop = parts.stop.child_token();
+    let device_id = found.device_id.clone();
+    let task = device::spawn(found, parts.key.clone(), &parts.registry, stop.clone());
+    running.insert(place, Running { device_id, task, stop });
+}
+
+/// The encoders that PC/SC has. Of two with one name the second one's says where it is.
+fn readers(attached: &mut watch::Receiver<Attached>, registry: &Registry) -> Vec<Found> {
+    let now = attached.borrow_and_update().clone();
+    let mut found: Vec<Found> = Vec::new();
+    for seen in now.encoders() {
+        if found.iter().any(|other| other.device_id == seen.device_id) {
+            continue;
+        }
+        let is_taken = |name: &str| {
+            found.iter().any(|other| other.display_name == name)
+                || registry
+                    .all()
+                    .iter()
+                    .any(|device| device.found().display_name == name && device.id() != seen.device_id)
+        };
+        let display_name = if is_taken(&seen.display_name) {
+            format!("{} ({})", seen.display_name, seen.device_id)
+        } else {
+            seen.display_name.clone()
+        };
+        found.push(Found {
+            device_id: seen.device_id.clone(),
+            place: Place::Pcsc { reader_name: seen.reader_name.clone(), attached: attached.clone() },
+            display_name,
+            simulated: seen.simulated,
+        });
+    }
+    found
 }
 
 async fn end(device: Running, registry: &Registry) {
@@ -72,10 +146,12 @@ async fn list(config: &Arc<Config>, state: &State) -> Vec<Found> {
     let listed = tokio::task::spawn_blocking(move || serial::encoders(&owned, &serial::ports())).await;
     let mut found = listed.unwrap_or_default();
     for device in &mut found {
-        let outcome = if device.path.exists() {
-            remember(state, device).await
+        let Place::Serial(place) = &device.place else { continue };
+        let path = place.path.clone();
+        let outcome = if path.exists() {
+            remember(state, &path, &device.device_id).await
         } else {
-            state.device_at_port(&device.path).await.map(|known| {
+            state.device_at_port(&path).await.map(|known| {
                 if let Some(known) = known {
                     device.device_id = known;
                 }
@@ -88,9 +164,9 @@ async fn list(config: &Arc<Config>, state: &State) -> Vec<Found> {
     found
 }
 
-async fn remember(state: &State, device: &Found) -> Result<(), crate::store::StoreError> {
-    if state.device_at_port(&device.path).await?.as_deref() == Some(&device.device_id) {
+async fn remember(state: &State, path: &Path, device_id: &str) -> Result<(), crate::store::StoreError> {
+    if state.device_at_port(path).await?.as_deref() == Some(device_id) {
         return Ok(());
     }
-    state.remember_port(&device.path, &device.device_id).await
+    state.remember_port(path, device_id).await
 }

@@ -1,6 +1,7 @@
 //! One look at a port that no task holds: for `encoderd probe`.
 
 use super::session::{Session, Trouble};
+use crate::transport::Link;
 use crate::transport::serial::{OpenError, SerialLine};
 use encoder_protocols::command::ReaderInfo;
 use encoder_protocols::dialect::Reader;
@@ -40,7 +41,8 @@ pub enum PortCheckError {
 /// Opens a port, wakes the reader, looks for a card, leaves the reader in order. Writes to no card.
 pub async fn check(path: &Path, reader: &Reader, baud: u32) -> Result<PortCheck, PortCheckError> {
     let line = SerialLine::open(path, baud).await?;
-    let mut session = Session::new(line, (reader.host)(), CancellationToken::new());
+    let link = Link::Serial(line, (reader.host)());
+    let mut session = Session::new(link, CancellationToken::new());
     let info = session.open().await.map_err(|trouble| match trouble {
         Trouble::PortGone => PortCheckError::Gone,
         Trouble::WrongDialect | Trouble::Reader(_) => PortCheckError::WrongDialect,

@@ -5,6 +5,7 @@
 //! | this file | opens the port again and again, looks for cards, takes orders one at a time |
 //! | [`order`] | what can be asked, what comes back |
 //! | [`check`] | one look at a port that no task holds |
+//! | `place` | opens the reader where it is, waits for it to come back |
 //! | `session` | commands to the reader, with their failures sorted |
 //! | `work` | waits for a card, looks at it, plans |
 //! | `run` | runs a plan's steps, alone with writing |
@@ -12,27 +13,30 @@
 
 pub mod check;
 pub mod order;
+mod place;
 pub mod registry;
 mod run;
 mod session;
 mod work;
 
 use crate::api::bridge::{EncoderState, Presence};
-use crate::clock::{self, Deadline};
-use crate::discovery::serial::{Found, is_pty};
+use crate::clock;
+use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::presence::Debouncer;
-use crate::transport::serial::{OpenError, SerialLine};
-use encoder_protocols::command::ReaderInfo;
+use encoder_protocols::command::{ReaderInfo, Signal};
+use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Target, Uid};
 use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, ScanOrder};
+use place::{Closed, Opened};
 use registry::Registry;
 use session::{Session, Trouble};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often the field is looked at. A placed card counts from its second sight, a removed one from its third miss:
@@ -44,6 +48,9 @@ const PORT_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The longest pause before a port that is there and cannot be used is tried again.
 const REOPEN_MAX: Duration = Duration::from_secs(2);
+
+/// When a reader that hears of cards is looked at again after a look that has failed.
+const LOOK_AGAIN_AFTER_TROUBLE: Duration = Duration::from_secs(1);
 
 /// Orders that may wait for a device. The hub sends one at a time; the rest are people at the command line.
 const ORDERS_MAX: usize = 4;
@@ -71,6 +78,7 @@ enum Order {
     Encode(Box<EncodeOrder>, oneshot::Sender<Result<EncodeEnd, Failure>>),
     Scan(ScanOrder, oneshot::Sender<Result<CardRead, Failure>>),
     Inspect(Option<CardKey>, oneshot::Sender<Result<CardInfo, Failure>>),
+    Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
 /// A device as other tasks hold it.
@@ -112,6 +120,11 @@ impl DeviceHandle {
         self.ask(|reply| Order::Inspect(key, reply)).await
     }
 
+    /// Lets the reader show itself. A reader without lamp and buzzer says so.
+    pub async fn wink(&self) -> Result<(), Failure> {
+        self.ask(Order::Wink).await
+    }
+
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(order(reply)) {
@@ -140,14 +153,20 @@ pub fn spawn(
         simulated: found.simulated,
         tried: false,
     });
+    let place = found.place.clone();
     let found = Arc::new(found);
     registry.insert(DeviceHandle { found: found.clone(), orders, status: watched });
-    let task = DeviceTask { found, key, registry: registry.clone(), orders: incoming, status, stop };
+    let learnt = Learnt::default();
+    let task = DeviceTask { found, place, learnt, key, registry: registry.clone(), orders: incoming, status, stop };
     tokio::spawn(task.run())
 }
 
 struct DeviceTask {
     found: Arc<Found>,
+    /// Where it is at the moment.
+    place: Place,
+    /// What was learnt of a reader behind PC/SC.
+    learnt: Learnt,
     key: Option<CardKey>,
     registry: Arc<Registry>,
     orders: mpsc::Receiver<Order>,
@@ -166,11 +185,11 @@ impl DeviceTask {
     async fn run(mut self) {
         let mut pause = PORT_LOOK_EVERY;
         while !self.stop.is_cancelled() {
-            match SerialLine::open(&self.found.path, self.found.baud).await {
-                Ok(line) => match self.serve(line).await {
+            match self.place.open(&self.found.device_id, self.learnt).await {
+                Ok(opened) => match self.serve(opened).await {
                     Left::Stopped => return,
                     Left::PortGone => {
-                        let detail = format!("{} went away", self.found.path.display());
+                        let detail = format!("{} went away", self.place);
                         let fault = Fault::with_detail(FaultKind::EncoderOffline, detail);
                         self.set_unusable(EncoderState::Offline, fault);
                         pause = PORT_LOOK_EVERY;
@@ -180,16 +199,9 @@ impl DeviceTask {
                         pause = (pause * 2).min(REOPEN_MAX);
                     }
                 },
-                Err(error) => {
-                    let (state, kind) = match &error {
-                        OpenError::NotFound(_) => (EncoderState::Offline, FaultKind::EncoderOffline),
-                        OpenError::Busy { .. } => (EncoderState::Unavailable, FaultKind::PortBusy),
-                        OpenError::PermissionDenied(_) | OpenError::NotASerialPort { .. } => {
-                            (EncoderState::Unavailable, FaultKind::EncoderOffline)
-                        }
-                    };
-                    self.set_unusable(state, Fault::with_detail(kind, error));
-                    pause = if state == EncoderState::Offline { PORT_LOOK_EVERY } else { REOPEN_MAX };
+                Err(Closed { state, fault, pause: before_next }) => {
+                    self.set_unusable(state, fault);
+                    pause = before_next;
                 }
             }
             self.wait_for_port(pause).await;
@@ -221,41 +233,22 @@ impl DeviceTask {
         });
     }
 
-    /// Lets time pass before the port is tried again; orders are answered meanwhile. A port that comes back is tried at
-    /// once, one that stayed when the pause is over, a missing one is looked for as long as it takes.
+    /// Waits until the reader is worth another try; orders are answered meanwhile.
     async fn wait_for_port(&mut self, pause: Duration) {
-        let until = Deadline::after(pause);
-        let mut was_there = self.found.path.exists();
+        let Self { place, stop, orders, found, status, .. } = self;
+        let mut worth_a_try = std::pin::pin!(place.worth_a_try(&found.device_id, pause));
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
-                Some(order) = self.orders.recv() => self.decline(order),
-                () = tokio::time::sleep(PORT_LOOK_EVERY) => {
-                    let is_there = self.found.path.exists();
-                    if is_there && (!was_there || until.has_passed()) {
-                        return;
-                    }
-                    was_there = is_there;
-                }
+                () = stop.cancelled() => return,
+                Some(order) = orders.recv() => decline(status, order),
+                () = &mut worth_a_try => return,
             }
         }
     }
 
-    /// Answers an order while the device cannot be used.
-    fn decline(&self, order: Order) {
-        let fault = self.status.borrow().fault.clone();
-        let failure = Failure::without_card(fault.unwrap_or_else(|| FaultKind::EncoderOffline.into()));
-        // A caller that has gone away needs no answer.
-        match order {
-            Order::Encode(_, reply) => drop(reply.send(Err(failure))),
-            Order::Scan(_, reply) => drop(reply.send(Err(failure))),
-            Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
-        }
-    }
-
-    /// Uses an open port until it is gone, the reader falls silent or the daemon stops.
-    async fn serve(&mut self, line: SerialLine) -> Left {
-        let mut session = Session::new(line, (self.found.reader.host)(), self.stop.clone());
+    /// Uses an open reader until it is gone, falls silent or the daemon stops.
+    async fn serve(&mut self, opened: Opened) -> Left {
+        let mut session = Session::new(opened.link, self.stop.clone());
         let reader = match session.open().await {
             Ok(reader) => reader,
             Err(trouble) => return left(&trouble),
@@ -270,10 +263,11 @@ impl DeviceTask {
             status.state = EncoderState::Online;
             status.reader = Some(reader);
             status.fault = None;
-            status.simulated = is_pty(&self.found.path);
+            status.simulated = opened.simulated;
             status.tried = true;
         });
         let left = self.serve_open(&mut session).await;
+        self.learnt = session.learnt().unwrap_or(self.learnt);
         if matches!(left, Left::Stopped) {
             session.close().await;
         }
@@ -281,27 +275,63 @@ impl DeviceTask {
     }
 
     async fn serve_open(&mut self, session: &mut Session) -> Left {
-        let mut presence = Debouncer::default();
-        let mut next_look = clock::now();
+        let mut presence = if session.hears_of_cards() { Debouncer::certain() } else { Debouncer::default() };
+        // The first look finds what lies there already.
+        let mut next_look = Some(clock::now());
         loop {
             let order = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Left::Stopped,
                 order = self.orders.recv() => Some(order),
-                () = tokio::time::sleep_until(next_look) => None,
+                () = session.next_look(next_look) => None,
             };
             let outcome = match order {
                 Some(None) => return Left::Stopped,
                 Some(Some(order)) => self.carry_out(session, order, &mut presence).await,
                 None => self.look(session, &mut presence).await,
             };
-            next_look = clock::now() + LOOK_EVERY;
+            next_look = match &outcome {
+                Ok(()) if session.hears_of_cards() => None,
+                Ok(()) => Some(clock::now() + LOOK_EVERY),
+                Err(trouble) => self.after_trouble(session, *trouble),
+            };
             if let Err(trouble) = outcome
                 && let Err(trouble) = session.recover(trouble).await
             {
                 return left(&trouble);
             }
+            session.rest().await;
         }
+    }
+
+    /// Shows what a look or a job has met and the reader's state does not tell, and says when to look again.
+    fn after_trouble(&self, session: &Session, trouble: Trouble) -> Option<Instant> {
+        let kind = match trouble {
+            Trouble::CardMute => Some(FaultKind::MuteCard),
+            Trouble::NoUid => Some(FaultKind::UnsupportedCard),
+            Trouble::InUse => Some(FaultKind::ReaderInUse),
+            Trouble::PortGone
+            | Trouble::Silent
+            | Trouble::WrongDialect
+            | Trouble::Reader(_)
+            | Trouble::CardLeft
+            | Trouble::CardChanged
+            | Trouble::Several
+            | Trouble::KeyRefused
+            | Trouble::CardRefused
+            | Trouble::Stopped
+            | Trouble::TimeUp => None,
+        };
+        if let Some(kind) = kind {
+            self.set(|status| {
+                // It lies there and cannot be named.
+                status.presence = Presence::Present;
+                status.card = None;
+                status.fault = Some(kind.into());
+            });
+        }
+        let pause = if session.hears_of_cards() { LOOK_AGAIN_AFTER_TROUBLE } else { LOOK_EVERY };
+        Some(clock::now() + pause)
     }
 
     /// Looks at the field once: exactly one round trip, and a few more when a card has just come.
@@ -316,8 +346,8 @@ impl DeviceTask {
                 let fault = self.judge(session, &target).await?;
                 self.set(|status| status.fault = fault);
             }
-            (Some(_), None) => self.set(|status| status.fault = None),
-            (None | Some(_), _) => {}
+            (_, None) => self.set(|status| status.fault = status.fault.take().filter(|fault| !is_of_card(fault.kind))),
+            (None | Some(_), Some(_)) => {}
         }
         Ok(())
     }
@@ -371,7 +401,20 @@ impl DeviceTask {
             }
             Order::Scan(order, reply) => split(work::scan(session, &order, see).await, reply),
             Order::Inspect(key, reply) => split(work::inspect(session, key.as_ref()).await, reply),
+            Order::Wink(reply) => {
+                let end = session.signal(Signal::Wink).await;
+                // A caller that has gone away has seen it wink or not.
+                let _caller_gone = reply.send(end.map_err(|_| Failure::without_card(FaultKind::CannotSignal)));
+                return Ok(());
+            }
         };
+        let is_lost = matches!(trouble, Some(Trouble::PortGone | Trouble::Silent | Trouble::Stopped));
+        if !is_lost {
+            let signal = if fault.is_none() { Signal::Success } else { Signal::Failure };
+            if let Err(trouble) = session.signal(signal).await {
+                tracing::trace!(?trouble, "the reader showed nothing");
+            }
+        }
         if let Some(fault) = fault.filter(|fault| stays_with_card(fault.kind)) {
             self.set(|status| status.fault = Some(fault));
         } else if self.status.borrow().presence == Presence::Present {
@@ -397,6 +440,24 @@ fn split<T>(
             (Some(fault), trouble)
         }
     }
+}
+
+/// Answers an order while the device cannot be used.
+fn decline(status: &watch::Sender<Status>, order: Order) {
+    let fault = status.borrow().fault.clone();
+    let failure = Failure::without_card(fault.unwrap_or_else(|| FaultKind::EncoderOffline.into()));
+    // A caller that has gone away needs no answer.
+    match order {
+        Order::Encode(_, reply) => drop(reply.send(Err(failure))),
+        Order::Scan(_, reply) => drop(reply.send(Err(failure))),
+        Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
+        Order::Wink(reply) => drop(reply.send(Err(failure))),
+    }
+}
+
+/// Faults that end when the card is taken away.
+fn is_of_card(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::MuteCard | FaultKind::ReaderInUse) || stays_with_card(kind)
 }
 
 /// Faults that are the card's and are shown for as long as it lies there.

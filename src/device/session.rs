@@ -1,13 +1,13 @@
 //! Commands to the reader of an open port, with their failures sorted by what can be done about them.
 
-use crate::clock::Deadline;
-use crate::transport::serial::SerialLine;
-use crate::transport::{ExchangeError, exchange};
-use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo};
-use encoder_protocols::dialect::Dialect;
+use crate::clock::{self, Deadline};
+use crate::transport::{ExchangeError, Link};
+use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo, Signal};
+use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
 use encoder_protocols::id::{Detection, Target, Uid};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long leaving the reader in order may take when the daemon stops.
@@ -86,18 +86,70 @@ impl From<ExchangeError> for Trouble {
     }
 }
 
-/// An open port with the dialect that is spoken on it.
+/// An open reader.
 pub(super) struct Session {
-    line: SerialLine,
-    dialect: Box<dyn Dialect>,
+    link: Link,
     /// The card that the last look found alone.
     last_seen: Option<Uid>,
     leave: Leave,
 }
 
 impl Session {
-    pub(super) fn new(line: SerialLine, dialect: Box<dyn Dialect>, stop: CancellationToken) -> Self {
-        Self { line, dialect, last_seen: None, leave: Leave { stop: Some(stop), until: None } }
+    pub(super) fn new(link: Link, stop: CancellationToken) -> Self {
+        Self { link, last_seen: None, leave: Leave { stop: Some(stop), until: None } }
+    }
+
+    /// Whether the reader itself says when a card comes and goes. Then one look is certain, and looks in between tell
+    /// nothing; a reader on a line is looked at again and again, and may miss a card once in a while.
+    pub(super) fn hears_of_cards(&self) -> bool {
+        matches!(self.link, Link::Pcsc(..))
+    }
+
+    /// Waits until it is time to look at the field again: at `moment`, and earlier when a reader that hears of cards has
+    /// something to tell. Safe to cancel.
+    pub(super) async fn next_look(&mut self, moment: Option<Instant>) {
+        let waited = async {
+            match moment {
+                Some(moment) => tokio::time::sleep_until(moment).await,
+                None => std::future::pending().await,
+            }
+        };
+        match &mut self.link {
+            Link::Serial(..) => waited.await,
+            Link::Pcsc(line, _) => tokio::select! {
+                () = line.changed() => {}
+                () = waited => {}
+            },
+        }
+    }
+
+    /// Waits as [`Session::next_look`] does: so long on a line, until `end` where the reader hears of cards.
+    pub(super) async fn pause(&mut self, pause: Duration, end: Deadline) {
+        let end = end.instant();
+        let moment = if self.hears_of_cards() { end } else { end.min(clock::now() + pause) };
+        self.next_look(Some(moment)).await;
+    }
+
+    /// Leaves the card to other programs where it is shared with them; a later look finds it again.
+    pub(super) async fn rest(&mut self) {
+        if matches!(self.link, Link::Pcsc(..))
+            && let Err(trouble) = self.done(&CardCommand::Release).await
+        {
+            tracing::debug!(?trouble, "the card was not left in order");
+        }
+    }
+
+    /// Shows something at the reader, where it can. Nothing depends on it.
+    pub(super) async fn signal(&mut self, signal: Signal) -> Result<(), Trouble> {
+        self.done(&CardCommand::Signal(signal)).await
+    }
+
+    /// What the dialect has learnt of a reader behind PC/SC.
+    pub(super) fn learnt(&self) -> Option<Learnt> {
+        match &self.link {
+            Link::Serial(..) => None,
+            Link::Pcsc(_, dialect) => Some(dialect.learnt()),
+        }
     }
 
     /// Sets until when commands may run; returns what held before.
@@ -114,7 +166,7 @@ impl Session {
             () = stopped(stop) => Err(Trouble::Stopped),
             () = passed(until) => Err(Trouble::TimeUp),
             () = tokio::time::sleep(COMMAND_BOUND) => Err(Trouble::Silent),
-            reply = exchange(&mut self.line, self.dialect.as_mut(), command) => reply.map_err(Trouble::from),
+            reply = self.link.exchange(command) => reply.map_err(Trouble::from),
         };
         tracing::trace!(?command, ok = reply.is_ok(), "exchange");
         reply
@@ -157,12 +209,20 @@ impl Session {
     /// A card that takes another's place from one look to the next is looked at again in a fresh field: of two cards
     /// that were both halted, readers may find one and the other in turn, each as if it were alone.
     pub(super) async fn detect(&mut self) -> Result<Detection, Trouble> {
+        if let Link::Pcsc(line, _) = &mut self.link
+            && self.last_seen.is_some()
+            && line.lifted()
+        {
+            // It came back, or another one came, faster than anybody looked: it was away all the same.
+            self.last_seen = None;
+            return Ok(Detection::None);
+        }
         let mut detection = self.detect_once().await?;
         let alone = |detection| match detection {
             Detection::One(target) => Some(target.uid),
             Detection::None | Detection::Several => None,
         };
-        if let (Some(last), Some(now)) = (self.last_seen, alone(detection))
+        if let (Some(last), Some(now), false) = (self.last_seen, alone(detection), self.hears_of_cards())
             && last != now
         {
             self.done(&CardCommand::ResetField).await?;
@@ -192,6 +252,8 @@ impl Session {
     /// Starts a new RF session with one certain card: what it answers then comes from its memory.
     pub(super) async fn new_session(&mut self, card: &Target) -> Result<(), Trouble> {
         self.done(&CardCommand::ResetField).await?;
+        // Behind PC/SC a reader may count its own switching off and on as a card that went and came.
+        self.last_seen = None;
         self.select(card).await
     }
 

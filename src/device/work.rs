@@ -184,7 +184,7 @@ struct Wait<'a> {
 impl Wait<'_> {
     async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
         tell(self.progress, Progress::WaitingForCard);
-        let (mut misses, mut several, mut tries) = (0, 0, 0);
+        let (mut misses, mut several, mut tries) = (0, 0_u32, 0);
         loop {
             if self.stop.is_cancelled() {
                 return Err((Failure::without_card(FaultKind::Stopping), None));
@@ -197,7 +197,8 @@ impl Wait<'_> {
                         Detection::One(_) => (0, 0),
                         Detection::Several => (0, several + 1),
                     };
-                    self.must_lift &= misses < MISSES_FOR_LIFTED;
+                    let certain = session.hears_of_cards();
+                    self.must_lift &= misses < if certain { 1 } else { MISSES_FOR_LIFTED };
                     if let (Detection::One(target), false) = (detection, self.must_lift) {
                         tell(self.progress, Progress::CardSeen);
                         return Ok(target);
@@ -208,7 +209,7 @@ impl Wait<'_> {
                     retry(session, trouble, tries, None, false).await?;
                 }
             }
-            if several > 1 {
+            if several > u32::from(!session.hears_of_cards()) {
                 return Err((Failure::without_card(FaultKind::SeveralCards), None));
             }
             if self.limits.card.has_passed() {
@@ -217,7 +218,7 @@ impl Wait<'_> {
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = tokio::time::sleep(LOOK_EVERY.min(self.limits.card.remaining())) => {}
+                () = session.pause(LOOK_EVERY, self.limits.card) => {}
             }
         }
     }

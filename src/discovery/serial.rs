@@ -3,27 +3,11 @@
 //! Nothing is ever sent to a port that nobody claimed: a front desk has receipt printers and PIN pads, and generic
 //! bridge chips (1a86:7523, 10c4:ea60, 0403:6001, 067b:2303) say nothing about what is behind them.
 
+use super::{Found, Place, SerialPlace};
 use crate::config::{Config, SerialDiscovery};
 use encoder_protocols::dialect::{READERS, Reader};
 use serialport::{SerialPortInfo, SerialPortType, UsbPortInfo};
 use std::path::{Path, PathBuf};
-
-/// A serial encoder, attached or only configured.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Stable across restarts, replugging and renumbering, as far as the device allows.
-    pub device_id: String,
-    /// The node to open.
-    pub path: PathBuf,
-    /// How it speaks.
-    pub reader: Reader,
-    /// Line speed after power-up, in bits a second.
-    pub baud: u32,
-    /// The name to show.
-    pub display_name: String,
-    /// At the end of a pty: not a real encoder.
-    pub simulated: bool,
-}
 
 /// The ports that the system has, with what it knows of them.
 pub fn ports() -> Vec<SerialPortInfo> {
@@ -35,14 +19,42 @@ pub fn ports() -> Vec<SerialPortInfo> {
 
 /// The encoders among these ports, and the configured ones.
 pub fn encoders(config: &Config, ports: &[SerialPortInfo]) -> Vec<Found> {
+    places(config, ports)
+        .into_iter()
+        .map(|SerialFound { device_id, place, display_name, simulated }| Found {
+            device_id,
+            place: Place::Serial(place),
+            display_name,
+            simulated,
+        })
+        .collect()
+}
+
+/// A serial encoder.
+#[derive(Clone, Debug)]
+pub struct SerialFound {
+    /// As [`Found::device_id`].
+    pub device_id: String,
+    /// Its port.
+    pub place: SerialPlace,
+    /// As [`Found::display_name`].
+    pub display_name: String,
+    /// At the end of a pty.
+    pub simulated: bool,
+}
+
+/// The same, as serial places.
+pub fn places(config: &Config, ports: &[SerialPortInfo]) -> Vec<SerialFound> {
     let configured = config.serial.iter().map(|port| {
         let attached = ports.iter().find(|info| same_node(Path::new(&info.port_name), &port.path));
         let usb = attached.and_then(usb);
-        Found {
+        SerialFound {
             device_id: identity(usb, &port.path),
-            path: port.path.clone(),
-            reader: port.dialect,
-            baud: port.baud.unwrap_or(port.dialect.baud),
+            place: SerialPlace {
+                path: port.path.clone(),
+                reader: port.dialect,
+                baud: port.baud.unwrap_or(port.dialect.baud),
+            },
             display_name: port.name.clone().unwrap_or_else(|| {
                 usb.and_then(|usb| usb.product.clone()).unwrap_or_else(|| port.dialect.description.to_owned())
             }),
@@ -53,22 +65,21 @@ pub fn encoders(config: &Config, ports: &[SerialPortInfo]) -> Vec<Found> {
         let usb = usb(info)?;
         let path = PathBuf::from(&info.port_name);
         let reader = *READERS.iter().find(|reader| claims(reader, usb))?;
-        Some(Found {
+        Some(SerialFound {
             device_id: identity(Some(usb), &path),
             display_name: usb.product.clone().unwrap_or_else(|| reader.description.to_owned()),
-            reader,
-            baud: reader.baud,
-            path,
+            place: SerialPlace { path, reader, baud: reader.baud },
             simulated: false,
         })
     });
-    let mut found: Vec<Found> = match config.discovery.serial {
+    let mut found: Vec<SerialFound> = match config.discovery.serial {
         SerialDiscovery::Off => Vec::new(),
         SerialDiscovery::Configured => configured.collect(),
         SerialDiscovery::Known => {
-            let configured: Vec<Found> = configured.collect();
-            let others: Vec<Found> =
-                known.filter(|device| !configured.iter().any(|port| same_node(&port.path, &device.path))).collect();
+            let configured: Vec<SerialFound> = configured.collect();
+            let is_configured =
+                |device: &SerialFound| configured.iter().any(|port| same_node(&port.place.path, &device.place.path));
+            let others: Vec<SerialFound> = known.filter(|device| !is_configured(device)).collect();
             configured.into_iter().chain(others).collect()
         }
     };
@@ -126,11 +137,11 @@ pub fn is_pty(path: &Path) -> bool {
 }
 
 /// Two encoders of one name get their ports behind it, so that a clerk can tell them apart.
-fn make_names_unique(found: &mut [Found]) {
+fn make_names_unique(found: &mut [SerialFound]) {
     let names: Vec<String> = found.iter().map(|device| device.display_name.clone()).collect();
     for device in found {
         if names.iter().filter(|name| **name == device.display_name).count() > 1 {
-            device.display_name = format!("{} ({})", device.display_name, device.path.display());
+            device.display_name = format!("{} ({})", device.display_name, device.place.path.display());
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::api::bridge::{EncoderState, Presence};
 use crate::config::Config;
 use crate::daemon::control::EncoderAnswer;
 use crate::device::check::{PortCheckError, check};
-use crate::discovery::serial::{encoders, is_pty, ports, same_node};
+use crate::discovery::serial::{is_pty, places, ports, same_node};
 use crate::transport::serial::OpenError;
 use encoder_protocols::dialect::Reader;
 use encoder_protocols::id::Detection;
@@ -15,7 +15,11 @@ const NAME: &str = "encoders";
 
 pub(super) async fn look(context: &Context) -> Vec<Finding> {
     if let Some((path, reader)) = &context.port {
-        let held = context.status.iter().flat_map(|status| &status.encoders).find(|held| same_node(&held.port, path));
+        let held = context
+            .status
+            .iter()
+            .flat_map(|status| &status.encoders)
+            .find(|held| same_node(Path::new(&held.port), path));
         return vec![match held {
             Some(encoder) => from_daemon(encoder),
             None => try_port(path, reader, reader.baud).await,
@@ -32,10 +36,10 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
 }
 
 async fn direct(config: &Config) -> Vec<Finding> {
-    let found = encoders(config, &ports());
+    let found = places(config, &ports());
     let mut findings = Vec::new();
     for device in &found {
-        findings.push(try_port(&device.path, &device.reader, device.baud).await);
+        findings.push(try_port(&device.place.path, &device.place.reader, device.place.baud).await);
     }
     if findings.is_empty() {
         findings.push(none());
@@ -49,7 +53,7 @@ fn none() -> Finding {
 }
 
 fn from_daemon(encoder: &EncoderAnswer) -> Finding {
-    let name = format!("\"{}\" at {}", encoder.display_name, encoder.port.display());
+    let name = format!("\"{}\" at {}", encoder.display_name, encoder.port);
     let answer = match (&encoder.model, &encoder.firmware) {
         (Some(model), Some(firmware)) => format!("{model}, firmware {firmware}"),
         (Some(_) | None, _) => "has not answered yet".to_owned(),

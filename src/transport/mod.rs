@@ -1,9 +1,13 @@
-//! Moves bytes: a line to a reader, and the one pump that every dialect shares.
+//! Moves bytes: a line to a reader, and the one pump that every dialect on a line shares; readers behind PC/SC have their own.
 
+pub mod pcsc;
 pub mod serial;
 
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
+use encoder_protocols::dialect::pcsc_storage::PcscStorageHost;
 use encoder_protocols::dialect::{Dialect, Input, Output};
+use pcsc::PcscLine;
+use serial::SerialLine;
 use std::time::Duration;
 
 /// A line to a reader.
@@ -33,6 +37,24 @@ pub enum ExchangeError {
     /// The reader or the card says no, or says nothing.
     #[error(transparent)]
     Dialect(#[from] DialectError),
+}
+
+/// An open way to a reader, with the dialect that is spoken on it.
+pub enum Link {
+    /// A serial port.
+    Serial(SerialLine, Box<dyn Dialect>),
+    /// A reader behind PC/SC.
+    Pcsc(PcscLine, Box<PcscStorageHost>),
+}
+
+impl Link {
+    /// Carries out one command.
+    pub async fn exchange(&mut self, command: &CardCommand) -> Result<CardReply, ExchangeError> {
+        match self {
+            Self::Serial(line, dialect) => exchange(line, dialect.as_mut(), command).await,
+            Self::Pcsc(line, dialect) => line.exchange(dialect.as_mut(), command).await,
+        }
+    }
 }
 
 /// Carries out one command: asks the dialect what to do and does it, until it says that it is done.

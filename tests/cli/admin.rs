@@ -136,6 +136,11 @@ async fn who_may_not_administer_is_told_why() {
 /// A daemon of another desk.
 struct Daemon(Child);
 
+fn run(config: &str) -> Child {
+    let mut daemon = Command::new(PROGRAM);
+    daemon.args(["run", "--config", config]).env("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd.comm").spawn().unwrap()
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ended_already = self.0.kill();
@@ -180,7 +185,7 @@ async fn a_desk_is_paired_works_and_is_sent_away() {
     assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
     assert_eq!(std::fs::read(&token).unwrap(), first);
 
-    let daemon = Daemon(Command::new(PROGRAM).args(["run", "--config", file]).spawn().unwrap());
+    let daemon = Daemon(run(file));
     desk.wait_for("the paired desk's encoder", |encoders| {
         encoders.iter().any(|encoder| encoder["display_name"] == "Bar" && encoder["state"] == "online")
     })
@@ -203,7 +208,7 @@ async fn a_desk_is_paired_works_and_is_sent_away() {
     let code = admin(&desk, &["pair", "--name", "Bar"]);
     let paired = pair(&code.trim().to_lowercase().replace('-', " "), &["--force"]);
     assert_eq!(paired.status.code(), Some(0), "{}", stderr(&paired));
-    let _again = Daemon(Command::new(PROGRAM).args(["run", "--config", file]).spawn().unwrap());
+    let _again = Daemon(run(file));
     desk.wait_for("the desk that was paired anew", |encoders| {
         encoders
             .iter()

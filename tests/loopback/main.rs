@@ -11,6 +11,9 @@
 #[path = "../support/desk.rs"]
 mod desk;
 
+/// How the virtual encoders of these tests are attached.
+const READERS: desk::Readers = desk::Readers::Serial;
+
 mod causes;
 mod faults;
 mod guests;

@@ -1,12 +1,17 @@
-//! A front desk for tests: the built program with a configuration of its own, virtual encoders on ptys, the API.
+//! A front desk for tests: the built program with a configuration of its own, virtual encoders, the API. A test binary
+//! says with its `READERS` whether its encoders are on ptys or behind a private pcscd.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[path = "pcscd.rs"]
+pub mod pcscd;
+
+use crate::READERS;
 use encoderd::daemon::control::{Answer, Request, StatusAnswer, ask};
+use pcscd::Pcscd;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,28 +24,73 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_encoderd");
 /// How long a state may take to come about before a test gives up. Not a measure of speed: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A virtual encoder of any kind, in a process of its own.
-pub struct Played {
-    child: Child,
-    /// Its control socket.
-    pub control: PathBuf,
-    /// The first line that it printed: where a host finds it.
-    pub place: String,
+/// How a test binary's virtual encoders are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// PN532 on ptys.
+    Serial,
+    /// Readers of this profile, on the virtual USB bus of a private pcscd.
+    Pcsc {
+        /// Which.
+        profile: &'static str,
+    },
 }
 
-impl Played {
-    /// Starts `encoderd emulate` with these arguments, and waits until it says where it is to be found.
-    pub fn start(command: &mut Command, control: PathBuf, card: Option<&str>) -> Self {
-        command.arg("--control").arg(&control);
+/// A virtual encoder, in a process of its own.
+pub struct VirtualEncoder {
+    child: Child,
+    /// The path of its pty, or its serial number on USB.
+    pub link: PathBuf,
+    /// Its control socket.
+    pub control: PathBuf,
+}
+
+impl VirtualEncoder {
+    /// Plugs one in.
+    pub fn start(directory: &Path, name: &str, card: Option<&str>, options: &[&str]) -> Self {
+        let link = directory.join(format!("{name}.tty"));
+        let control = directory.join(format!("{name}.sock"));
+        let mut command = Command::new(PROGRAM);
+        command.args(["emulate", "pn532", "--link"]).arg(&link).arg("--control").arg(&control).args(options);
         if let Some(card) = card {
             command.args(["--card", card]);
         }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        let mut place = String::new();
+        let mut path = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut place).expect("the emulator prints where it is");
-        assert!(place.ends_with('\n'), "the emulator did not start: {place:?}");
-        Self { child, control, place: place.trim_end().to_owned() }
+        BufReader::new(stdout).read_line(&mut path).expect("the emulator prints its path");
+        assert!(path.starts_with("/dev/pts/"), "{path}");
+        Self { child, link, control }
+    }
+
+    /// Plugs a PC/SC reader in, at the n-th port of the virtual bus and with its name as its serial number.
+    pub fn start_reader(
+        bus: &Path,
+        port: usize,
+        name: &str,
+        profile: &str,
+        card: Option<&str>,
+        options: &[&str],
+    ) -> Self {
+        let control = bus.join(format!("{name}.sock"));
+        let mut command = Command::new(PROGRAM);
+        command.args(["emulate", "pcsc", "--profile", profile, "--serial", name, "--usb-port", &format!("1-{port}")]);
+        command.arg("--bus").arg(bus).arg("--control").arg(&control).args(options);
+        if let Some(card) = card {
+            command.args(["--card", card]);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut first = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut first).expect("the emulator says where it is");
+        assert!(!first.trim().is_empty(), "the emulator ended at its start");
+        Self { child, link: PathBuf::from(name), control }
+    }
+
+    /// Whether this is its port, as the API shows it.
+    pub fn is_at(&self, port: &str) -> bool {
+        let name = self.link.to_string_lossy();
+        port == name || port.contains(&format!("({name})"))
     }
 
     /// Sends one control command, expects `ok …`, returns what follows.
@@ -65,8 +115,6 @@ impl Played {
         let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
         Stats {
             round_trips: count("round_trips"),
-            bytes_in: count("bytes_in"),
-            bytes_out: count("bytes_out"),
             writes: count("writes"),
             auths: count("auths"),
             detects: count("detects"),
@@ -81,37 +129,10 @@ impl Played {
     }
 }
 
-impl Drop for Played {
+impl Drop for VirtualEncoder {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
-    }
-}
-
-/// A virtual encoder on a pty.
-pub struct VirtualEncoder {
-    played: Played,
-    /// Its lasting name.
-    pub link: PathBuf,
-}
-
-impl VirtualEncoder {
-    /// Plugs one in.
-    pub fn start(directory: &Path, name: &str, card: Option<&str>, options: &[&str]) -> Self {
-        let link = directory.join(format!("{name}.tty"));
-        let mut command = Command::new(PROGRAM);
-        command.args(["emulate", "pn532", "--link"]).arg(&link).args(options);
-        let played = Played::start(&mut command, directory.join(format!("{name}.sock")), card);
-        assert!(played.place.starts_with("/dev/pts/"), "{}", played.place);
-        Self { played, link }
-    }
-}
-
-impl Deref for VirtualEncoder {
-    type Target = Played;
-
-    fn deref(&self) -> &Played {
-        &self.played
     }
 }
 
@@ -119,8 +140,6 @@ impl Deref for VirtualEncoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub round_trips: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
     pub writes: u64,
     pub auths: u64,
     pub detects: u64,
@@ -162,7 +181,12 @@ impl RemoteDesk {
             let import = Command::new(PROGRAM).args(["keys", "import"]).arg(key).arg("--config").arg(&file).status();
             assert!(import.unwrap().success());
         }
-        let daemon = Command::new(PROGRAM).args(["run", "--config"]).arg(&file).spawn().unwrap();
+        let daemon = Command::new(PROGRAM)
+            .args(["run", "--config"])
+            .arg(&file)
+            .envs(pcsc_environment(&directory, None))
+            .spawn()
+            .unwrap();
         Self { encoder, state_dir, daemon }
     }
 }
@@ -178,6 +202,8 @@ impl Drop for RemoteDesk {
 pub struct Desk {
     pub directory: TempDir,
     pub encoders: Vec<VirtualEncoder>,
+    /// The PC/SC service of a desk with such readers.
+    pub pcscd: Option<Pcscd>,
     daemon: Option<Child>,
     pub url: String,
     pub key: String,
@@ -189,6 +215,8 @@ pub struct Desk {
 pub struct Setup<'a> {
     /// Name and card of each virtual encoder.
     pub encoders: &'a [(&'a str, Option<&'a str>)],
+    /// Name and card of virtual encoders on ptys, behind the others in `Desk::encoders`.
+    pub on_ptys: &'a [(&'a str, Option<&'a str>)],
     /// Options for the emulators.
     pub emulator_options: &'a [&'a str],
     /// How long an attempt waits for a card.
@@ -205,19 +233,32 @@ impl Desk {
 
     pub async fn start(setup: Setup<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let encoders: Vec<VirtualEncoder> = setup
-            .encoders
-            .iter()
-            .map(|(name, card)| {
-                let file = name.to_lowercase().replace(' ', "-");
-                VirtualEncoder::start(directory.path(), &file, *card, setup.emulator_options)
-            })
-            .collect();
-        let config = config(directory.path(), &setup, &encoders);
+        let options = setup.emulator_options;
+        let on_pty = |(name, card): &(&str, Option<&str>)| {
+            let encoder = VirtualEncoder::start(directory.path(), &file_name(name), *card, options);
+            ((*name).to_owned(), encoder)
+        };
+        let on_ptys = setup.on_ptys.iter();
+        let (pcscd, readers, on_ptys) = match READERS {
+            Readers::Serial => (None, Vec::new(), setup.encoders.iter().chain(on_ptys).map(on_pty).collect()),
+            Readers::Pcsc { profile } => {
+                let bus = directory.path().join("bus");
+                let pcscd = Pcscd::start(&bus);
+                let plug_in = |(index, (name, card)): (usize, &(&str, Option<&str>))| {
+                    VirtualEncoder::start_reader(&bus, index + 1, &file_name(name), profile, *card, options)
+                };
+                let readers: Vec<VirtualEncoder> = setup.encoders.iter().enumerate().map(plug_in).collect();
+                (Some(pcscd), readers, on_ptys.map(on_pty).collect::<Vec<_>>())
+            }
+        };
+        let config = config(directory.path(), &setup, &on_ptys);
         std::fs::write(directory.path().join("encoderd.toml"), config).unwrap();
+        let readers_count = readers.len();
+        let encoders = readers.into_iter().chain(on_ptys.into_iter().map(|(_, encoder)| encoder)).collect();
         let mut desk = Self {
             directory,
             encoders,
+            pcscd,
             daemon: None,
             url: String::new(),
             key: String::new(),
@@ -229,7 +270,20 @@ impl Desk {
             encoders.iter().filter(|encoder| encoder["state"] == "online").count() == count
         })
         .await;
+        for (index, (name, _)) in setup.encoders.iter().enumerate().take(readers_count) {
+            desk.rename(index, name).await;
+        }
         desk
+    }
+
+    /// Names the n-th encoder, as `encoderd encoders rename` does.
+    pub async fn rename(&mut self, index: usize, name: &str) {
+        let status = self.status().await;
+        let encoder = status.encoders.iter().find(|encoder| self.encoders[index].is_at(&encoder.port)).unwrap();
+        let request = Request::Rename { device: encoder.device_id.clone(), name: name.to_owned() };
+        let answer = ask(&self.state_dir().join("encoderd.sock"), &request).await;
+        assert!(matches!(answer, Ok(Answer::Done)), "{answer:?}");
+        self.wait_for(name, |encoders| encoders.iter().any(|encoder| encoder["display_name"] == name)).await;
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -251,6 +305,7 @@ impl Desk {
             .args(["run", "--config"])
             .arg(self.config_file())
             .env("ENCODERD_LOG", "warn,encoderd=debug")
+            .envs(pcsc_environment(self.directory.path(), self.pcscd.as_ref()))
             .stderr(log)
             .spawn()
             .expect("the program starts");
@@ -353,10 +408,11 @@ impl Desk {
 
     /// The id of the n-th encoder, in the order of the setup.
     pub async fn encoder(&self, index: usize) -> String {
-        let link = self.encoders[index].link.display().to_string();
         let live = self.live().await;
-        let encoder = live.iter().find(|encoder| encoder["port"] == link.as_str());
-        encoder.unwrap_or_else(|| panic!("{link} in {live:#?}"))["acs_encoder_id"].as_str().unwrap().to_owned()
+        let meant = &self.encoders[index];
+        let encoder = live.iter().find(|encoder| encoder["port"].as_str().is_some_and(|port| meant.is_at(port)));
+        let encoder = encoder.unwrap_or_else(|| panic!("{} in {live:#?}", meant.link.display()));
+        encoder["acs_encoder_id"].as_str().unwrap().to_owned()
     }
 
     /// Makes a card credential for so many doors; returns its id.
@@ -471,13 +527,26 @@ impl Drop for Desk {
     }
 }
 
-fn config(directory: &Path, setup: &Setup<'_>, encoders: &[VirtualEncoder]) -> String {
+fn file_name(name: &str) -> String {
+    name.to_lowercase().replace(' ', "-")
+}
+
+/// Where PC/SC is for a daemon: at the private pcscd, or nowhere. No test meets the machine's own.
+pub fn pcsc_environment(directory: &Path, pcscd: Option<&Pcscd>) -> [(&'static str, PathBuf); 2] {
+    let (socket, sysfs) = match pcscd {
+        Some(pcscd) => (pcscd.socket(), directory.join("bus/sys")),
+        None => (directory.join("no-pcscd"), directory.join("no-sysfs")),
+    };
+    [("PCSCLITE_CSOCK_NAME", socket), ("SYSFS_PATH", sysfs)]
+}
+
+fn config(directory: &Path, setup: &Setup<'_>, on_ptys: &[(String, VirtualEncoder)]) -> String {
     let mut text = format!(
         "[daemon]\nstate_dir = \"{}\"\ncard_wait = \"{}\"\n[hub]\nlisten = \"127.0.0.1:0\"\nrequests_per_second = 0\n",
         directory.join("state").display(),
         setup.card_wait.unwrap_or("8s"),
     );
-    for ((name, _), encoder) in setup.encoders.iter().zip(encoders) {
+    for (name, encoder) in on_ptys {
         write!(text, "[[serial]]\npath = \"{}\"\ndialect = \"pn532\"\nname = \"{name}\"\n", encoder.link.display())
             .unwrap();
     }
