@@ -615,7 +615,7 @@ impl PcscStorageHost {
 
     fn failed(&mut self, stage: Stage, failure: CardFailure) {
         match failure {
-            CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse => self.part(),
+            CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse | CardFailure::Silent => self.part(),
             CardFailure::Reset => {
                 self.line = Line::Joined;
                 self.counted = false;
@@ -641,7 +641,10 @@ impl PcscStorageHost {
                 self.fail(DialectError::Unsupported);
             }
             // A failure to leave in order is nobody's trouble: the card is let go of all the same.
-            (Stage::Overwrite(_), CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse)
+            (
+                Stage::Overwrite(_),
+                CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse | CardFailure::Silent,
+            )
             | (Stage::Disconnect, _) => {
                 self.part();
                 self.finish(Ok(CardReply::Done));
@@ -676,7 +679,7 @@ impl PcscStorageHost {
                     CardFailure::Mute => DialectError::CardMute,
                     CardFailure::Reset => DialectError::CardReset,
                     CardFailure::InUse => DialectError::InUse,
-                    CardFailure::NotTransacted => DialectError::NoAnswer,
+                    CardFailure::NotTransacted | CardFailure::Silent => DialectError::NoAnswer,
                     CardFailure::Refused => DialectError::Unsupported,
                 });
             }
