@@ -173,7 +173,8 @@ impl StatusWord {
             (0x69, 0x81) => Cause::WrongCardType,
             (0x69, 0x82) => Cause::SecurityStatus,
             (0x6A, 0x82) => Cause::NoSuchBlock,
-            (0x6A, 0x81) | (0x68 | 0x6D | 0x6E, _) => Cause::NotSupported,
+            (0x68, _) => Cause::NotNow,
+            (0x6A, 0x81) | (0x6D | 0x6E, _) => Cause::NotSupported,
             (0x6A, 0x86) | (0x6B, 0x00) => Cause::WrongParameters,
             _ => Cause::Other,
         }
@@ -225,7 +226,10 @@ pub enum Cause {
     SecurityStatus,
     /// `6983` to `6989`: key slot, memory, number, type or length of the key.
     KeyStore,
-    /// `6A81`, `68xx`, `6Dxx`, `6Exx`: the reader does not know the command.
+    /// `68xx`: a feature of the class byte, says ISO/IEC 7816-4; some readers say so to a block of a sector that is not
+    /// open (nfc-pcsc issue 80).
+    NotNow,
+    /// `6A81`, `6Dxx`, `6Exx`: the reader does not know the command.
     NotSupported,
     /// `6A82`: the card has no such block.
     NoSuchBlock,

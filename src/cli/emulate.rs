@@ -41,10 +41,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     bus: Option<PathBuf>,
     /// On a virtual bus: the port that the reader is plugged into (default: 1-1.2)
-    #[arg(long, value_name = "PORT", value_parser = UsbPort::from_str, requires = "bus")]
+    #[arg(long, value_name = "PORT", value_parser = UsbPort::from_str, requires = "bus", conflicts_with = "vpcd")]
     usb_port: Option<UsbPort>,
     /// On a virtual bus: the reader's serial number (default: it has none)
-    #[arg(long, value_name = "TEXT", requires = "bus")]
+    #[arg(long, value_name = "TEXT", requires = "bus", conflicts_with = "vpcd")]
     serial: Option<String>,
 }
 

@@ -55,7 +55,7 @@ enum Command {
     Admin(admin::Arguments),
     /// Pair this desk with a hub, by a code.
     Pair(pair::Arguments),
-    /// Play a virtual encoder on a pty.
+    /// Play a virtual encoder, on a pty or behind PC/SC.
     Emulate(emulate::Arguments),
     /// Send one command to a virtual encoder, such as `place classic-1k` or `remove`.
     Emulator(emulator::Arguments),

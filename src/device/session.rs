@@ -1,6 +1,6 @@
 //! Commands to the reader of an open port, with their failures sorted by what can be done about them.
 
-use crate::clock::{self, Deadline};
+use crate::clock::Deadline;
 use crate::transport::{ExchangeError, Link};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
@@ -121,13 +121,6 @@ impl Session {
                 () = waited => {}
             },
         }
-    }
-
-    /// Waits as [`Session::next_look`] does: so long on a line, until `end` where the reader hears of cards.
-    pub(super) async fn pause(&mut self, pause: Duration, end: Deadline) {
-        let end = end.instant();
-        let moment = if self.hears_of_cards() { end } else { end.min(clock::now() + pause) };
-        self.next_look(Some(moment)).await;
     }
 
     /// Leaves the card to other programs where it is shared with them; a later look finds it again.
@@ -254,7 +247,11 @@ impl Session {
         self.done(&CardCommand::ResetField).await?;
         // Behind PC/SC a reader may count its own switching off and on as a card that went and came.
         self.last_seen = None;
-        self.select(card).await
+        match self.select(card).await {
+            // It has answered before, so it is not dead: readers miss a card that left for a moment or longer.
+            Err(Trouble::CardMute) => Err(Trouble::CardLeft),
+            selected => selected,
+        }
     }
 
     /// Opens a sector.

@@ -189,7 +189,9 @@ impl Wait<'_> {
             if self.stop.is_cancelled() {
                 return Err((Failure::without_card(FaultKind::Stopping), None));
             }
-            match session.detect().await {
+            let detected = session.detect().await;
+            let is_certain = session.hears_of_cards() && detected.is_ok();
+            match detected {
                 Ok(detection) => {
                     see(detection);
                     (misses, several) = match detection {
@@ -218,7 +220,8 @@ impl Wait<'_> {
             }
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                () = session.pause(LOOK_EVERY, self.limits.card) => {}
+                () = tokio::time::sleep(LOOK_EVERY.min(self.limits.card.remaining())), if !is_certain => {}
+                () = session.next_look(Some(self.limits.card.instant())), if is_certain => {}
             }
         }
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+mod apdus;
+mod bus;
 mod control;
 mod faults;
 mod frames;

@@ -32,11 +32,12 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A running emulator with link and control socket in a directory of its own.
+/// A running emulator with its control socket, and its link or bus, in a directory of its own.
 pub struct Rig {
     pub dir: TempDir,
     child: Child,
     paths: Receiver<PathBuf>,
+    /// The first that it prints: the pty's path, vpcd's address, or the socket on the bus.
     pub path: PathBuf,
 }
 
@@ -49,8 +50,33 @@ impl Rig {
     /// The same in a directory in which others ran before.
     pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
         let mut command = encoderd(&["emulate", "pn532"]);
-        command.arg("--link").arg(dir.path().join("encoder")).arg("--control").arg(dir.path().join("control"));
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        command.arg("--link").arg(dir.path().join("encoder"));
+        Self::run(dir, command.args(arguments))
+    }
+
+    /// Starts a PC/SC reader on a virtual bus of its own.
+    pub fn on_bus(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let bus = dir.path().join("bus");
+        Self::on_this_bus(dir, &bus, arguments)
+    }
+
+    /// The same on a bus on which others are or were.
+    pub fn on_this_bus(dir: TempDir, bus: &Path, arguments: &[&str]) -> Self {
+        let mut command = encoderd(&["emulate", "pcsc"]);
+        Self::run(dir, command.arg("--bus").arg(bus).args(arguments))
+    }
+
+    /// Starts a card behind vpcd at this port.
+    pub fn behind_vpcd(port: u16, arguments: &[&str]) -> Self {
+        let mut command = encoderd(&["emulate", "pcsc", "--vpcd"]);
+        command.arg(format!("127.0.0.1:{port}"));
+        Self::run(tempfile::tempdir().unwrap(), command.args(arguments))
+    }
+
+    fn run(dir: TempDir, command: &mut Command) -> Self {
+        command.arg("--control").arg(dir.path().join("control"));
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, paths) = sync_channel(16);
         std::thread::spawn(move || {

@@ -1,9 +1,36 @@
-//! A real pcscd with readers on a virtual USB bus.
+//! Readers behind a real pcscd: Debian's, a private one for each test, with readers on a virtual USB bus.
+//!
+//! What a clerk meets at a desk must not depend on how its encoder is attached: the tests of the desk with a PN532 on a
+//! pty are run here once more.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for states by the real clock"
+)]
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail anywhere")]
+#[path = "../support/desk.rs"]
+mod desk;
 
+use desk::{Readers, pcscd};
+
+/// How the virtual encoders of these tests are attached.
+const READERS: Readers = Readers::Pcsc { profile: "acr122u" };
+
+#[path = "../loopback/causes.rs"]
+mod causes;
 mod client;
 mod fake;
-#[path = "../support/pcscd.rs"]
-mod pcscd;
+#[path = "../loopback/guests.rs"]
+mod guests;
+mod many;
+mod moments;
+mod others;
+#[path = "../loopback/presence.rs"]
+mod presence;
 mod rig;
+#[path = "../loopback/sdk.rs"]
+mod sdk;
+#[path = "../loopback/tears.rs"]
+mod tears;

@@ -141,8 +141,10 @@ pub enum CardFailure {
     Reset,
     /// Another program has the reader or the card for itself, for longer than is waited for.
     InUse,
-    /// The exchange failed or took too long; the card may be there or not.
+    /// The exchange failed; the card may be there or not.
     NotTransacted,
+    /// The reader has not answered within its bound, and its driver still waits for it.
+    Silent,
     /// The driver refuses escape commands, or does not know them.
     Refused,
 }

@@ -68,6 +68,20 @@ impl Caller {
         }
     }
 
+    /// Waits until encoders of all these names are online.
+    pub(super) async fn wait_for_names(&self, names: &[&str]) -> anyhow::Result<LiveEncoders> {
+        loop {
+            let encoders: LiveEncoders = self.many("/encoderd/v1/encoders").await?;
+            let is_online = |name: &&str| {
+                encoders.iter().any(|encoder| encoder.display_name == *name && encoder.state == EncoderState::Online)
+            };
+            if names.iter().all(is_online) {
+                return Ok(encoders);
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
     /// Makes a key at the first encoder with a card on it, then reads the card. Says what came of it.
     pub(super) async fn encode_and_scan(&self, encoders: &LiveEncoders) -> anyhow::Result<String> {
         let encoder = encoders

@@ -252,21 +252,19 @@ impl Connection {
 
     fn request(&mut self, reader: &mut CardReader, request: &[u8], now: Instant) -> bool {
         let Some(request) = Request::of(request) else { return false };
-        if reader.is_silent() {
-            return true;
-        }
         match request {
+            Request::Transmit(apdu) => {
+                let answer = reader.transmit(apdu);
+                self.held = answer.map(|answer| Held { answer: answer.bytes, due: now + answer.takes, is_apdu: true });
+                true
+            }
+            _ if reader.is_silent() => true,
             Request::PowerOff => {
                 reader.power_off();
                 self.send(&[])
             }
             Request::PowerOn => self.send(&reader.power_on().unwrap_or_default()),
             Request::Presence => self.send(&[u8::from(reader.is_present())]),
-            Request::Transmit(apdu) => {
-                let answer = reader.transmit(apdu);
-                self.held = answer.map(|answer| Held { answer: answer.bytes, due: now + answer.takes, is_apdu: true });
-                true
-            }
             Request::Escape(escape) => match reader.escape(escape) {
                 Some(answer) => {
                     let bytes = [&[0x00], answer.bytes.as_slice()].concat();

@@ -89,6 +89,9 @@ impl CardReader {
     /// Answers an APDU; `None` when the answer is lost.
     pub(super) fn transmit(&mut self, apdu: &[u8]) -> Option<CardAnswer> {
         self.counts.bytes_in += count(apdu);
+        if self.is_silent {
+            return None;
+        }
         let planned = match self.faults.status_word.take() {
             Some((sw, 0)) => Some(sw),
             Some((sw, others)) => {
@@ -116,7 +119,7 @@ impl CardReader {
         Some(answer)
     }
 
-    /// Answers bytes to the reader itself; `None` where it takes none.
+    /// Answers bytes to the reader itself, when it is not silent; `None` where it takes none.
     pub(super) fn escape(&mut self, bytes: &[u8]) -> Option<CardAnswer> {
         self.counts.bytes_in += count(bytes);
         let answer = self.device.escape(bytes)?;

@@ -277,11 +277,9 @@ impl VpcdEnd {
 /// Does what vpcd asks for; what it then waits for.
 fn respond(reader: &mut CardReader, atr: &mut Option<Vec<u8>>, message: &[u8], now: Instant) -> Option<Awaited> {
     let nothing = Awaited::Nothing { until: now + DRIVER_PATIENCE };
-    let control = Control::of(message);
-    if reader.is_silent() {
-        return matches!(control, None | Some(Control::Atr)).then_some(nothing);
-    }
-    match control {
+    match Control::of(message) {
+        Some(Control::Atr) if reader.is_silent() => Some(nothing),
+        Some(Control::Off | Control::On | Control::Reset) if reader.is_silent() => None,
         Some(Control::Off) => {
             reader.power_off();
             None

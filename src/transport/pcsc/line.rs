@@ -42,7 +42,7 @@ const DISCONNECT_BOUND: Duration = Duration::from_millis(500);
 /// A line to one reader: exchanges commands with the card on it.
 ///
 /// A call that hangs in pcscd is given up after its bound. Its thread undoes what it did when it returns, and until then
-/// everything is answered [`CardFailure::InUse`] at once. Dropping the line lets go of the card without waiting.
+/// everything is answered at once as that call was. Dropping the line lets go of the card without waiting.
 #[derive(Debug)]
 pub struct PcscLine {
     reader: String,
@@ -54,6 +54,8 @@ pub struct PcscLine {
     completed: watch::Receiver<u64>,
     /// A call was given up after its bound: the thread is not waited for.
     is_stuck: bool,
+    /// What a call meets meanwhile.
+    stuck_as: CardFailure,
     /// The thread may hold a card.
     holds_card: bool,
     /// What the last connect acted on.
@@ -103,6 +105,7 @@ impl PcscLine {
             sent: 0,
             completed,
             is_stuck: false,
+            stuck_as: CardFailure::InUse,
             holds_card: false,
             acted_on: None,
         })
@@ -189,11 +192,13 @@ impl PcscLine {
         let given_up = match &call {
             Call::Connect | Call::Escape(_) => Answer::Failed(CardFailure::InUse),
             // Inside our own transaction nobody else holds it up: it is the reader that is slow.
-            Call::PowerCycle | Call::Transmit(_) => Answer::Failed(CardFailure::NotTransacted),
+            Call::PowerCycle | Call::Transmit(_) => Answer::Failed(CardFailure::Silent),
             Call::Disconnect => Answer::Disconnected,
         };
+        let while_stuck =
+            if matches!(call, Call::PowerCycle | Call::Transmit(_)) { CardFailure::Silent } else { CardFailure::InUse };
         if !self.is_idle(deadline).await? {
-            return Ok(if matches!(call, Call::Disconnect) { given_up } else { Answer::Failed(CardFailure::InUse) });
+            return Ok(if matches!(call, Call::Disconnect) { given_up } else { Answer::Failed(self.stuck_as) });
         }
         self.holds_card = !matches!(call, Call::Disconnect);
         let (answer, mut answered) = oneshot::channel();
@@ -210,6 +215,7 @@ impl PcscLine {
                 }
                 tracing::warn!(reader = self.reader, "a call to the PC/SC service hangs: it is given up");
                 self.is_stuck = true;
+                self.stuck_as = while_stuck;
                 Ok(given_up)
             }
         }

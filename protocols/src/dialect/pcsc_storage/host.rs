@@ -63,8 +63,8 @@ enum Doubt {
 #[derive(Clone, Copy)]
 enum Trouble {
     Status(StatusWord),
-    /// Fewer than two bytes, or data of the wrong length.
-    Malformed,
+    /// Fewer than two bytes, or data of the wrong length, in answer to this instruction.
+    Malformed(u8),
     NotTransacted,
 }
 
@@ -219,10 +219,7 @@ impl PcscStorageHost {
             Power::Look if self.must_count() => self.transmit(Stage::Count, Apdu::direct(&LIST_TWO)),
             Power::Look => self.transmit(Stage::Uid { again: false }, Apdu::uid()),
             Power::LookAgain => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
-            Power::Counted(None) => {
-                self.count_failed = true;
-                self.transmit(Stage::Uid { again: true }, Apdu::uid());
-            }
+            Power::Counted(None) => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
             Power::Counted(Some(detection)) => {
                 self.counted = matches!(detection, Detection::One(_));
                 self.detected(detection);
@@ -251,10 +248,13 @@ impl PcscStorageHost {
     // Detect.
 
     fn cards_counted(&mut self, response: &[u8]) {
-        let detection = listed(response).map(|cards| match cards {
-            Listed::One(uid) => Detection::One(self.target(uid)),
-            Listed::Several => Detection::Several,
-        });
+        let listed = listed(response);
+        self.count_failed = listed == Listed::Unreadable;
+        let detection = match listed {
+            Listed::One(uid) => Some(Detection::One(self.target(uid))),
+            Listed::Several => Some(Detection::Several),
+            Listed::Nothing | Listed::Unreadable => None,
+        };
         self.put(Stage::PowerCycle(Power::Counted(detection)), CardOutput::PowerCycle);
     }
 
@@ -263,7 +263,8 @@ impl PcscStorageHost {
             return if again { self.detected(Detection::None) } else { self.look_again() };
         };
         match (response.status.cause(), Uid::new(response.data)) {
-            (Cause::Ok, Some(uid)) => {
+            // 6282 says that the UID is shorter than Le, which is 256 here.
+            (Cause::Ok | Cause::EndReached, Some(uid)) => {
                 self.learnt.direct_refused |= core::mem::take(&mut self.count_failed);
                 self.detected(Detection::One(self.target(uid)));
             }
@@ -274,6 +275,7 @@ impl PcscStorageHost {
     }
 
     fn look_again(&mut self) {
+        self.counted = false;
         self.put(Stage::PowerCycle(Power::LookAgain), CardOutput::PowerCycle);
     }
 
@@ -345,7 +347,7 @@ impl PcscStorageHost {
                 login.rung += 1;
                 self.load_key(login);
             }
-            Err(_) => self.doubt(Doubt::Login(login, Trouble::Malformed)),
+            Err(_) => self.doubt(Doubt::Login(login, Trouble::Malformed(instruction::LOAD_KEYS))),
         }
     }
 
@@ -362,7 +364,7 @@ impl PcscStorageHost {
 
     fn authenticated(&mut self, response: &[u8], mut login: Login) {
         let Ok(response) = Response::parse(response) else {
-            return self.doubt(Doubt::Login(login, Trouble::Malformed));
+            return self.doubt(Doubt::Login(login, Trouble::Malformed(instruction::GENERAL_AUTHENTICATE)));
         };
         let form = self.form(login.rung);
         match response.status.cause() {
@@ -372,7 +374,7 @@ impl PcscStorageHost {
                 self.learnt.obsolete_authenticate = login.obsolete;
                 self.finish(Ok(CardReply::Done));
             }
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters if !login.obsolete => {
+            Cause::NotSupported | Cause::NotNow | Cause::WrongLength | Cause::WrongParameters if !login.obsolete => {
                 login.obsolete = true;
                 match form {
                     Some(form) => self.authenticate(login.clone(), form.place(&login.key)),
@@ -383,6 +385,7 @@ impl PcscStorageHost {
             | Cause::SecurityStatus
             | Cause::KeyStore
             | Cause::NotSupported
+            | Cause::NotNow
             | Cause::WrongLength
             | Cause::WrongParameters
             | Cause::Corrupted
@@ -400,9 +403,7 @@ impl PcscStorageHost {
     fn login_refused(&mut self, mut login: Login, trouble: Trouble) {
         let status = match trouble {
             Trouble::Status(status) => status,
-            Trouble::Malformed => {
-                return self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
-            }
+            Trouble::Malformed(command) => return self.fail(DialectError::UnexpectedAnswer { command }),
             Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
         };
         match status.cause() {
@@ -415,7 +416,9 @@ impl PcscStorageHost {
             }
             Cause::KeyStore => self.next_rung(login),
             Cause::WrongCardType | Cause::NoSuchBlock | Cause::MemoryFailure => self.fail(DialectError::Refused),
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters => self.fail(DialectError::Unsupported),
+            Cause::NotSupported | Cause::NotNow | Cause::WrongLength | Cause::WrongParameters => {
+                self.fail(DialectError::Unsupported);
+            }
             Cause::Ok | Cause::Corrupted | Cause::EndReached | Cause::WrongLe { .. } => {
                 self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
             }
@@ -434,6 +437,7 @@ impl PcscStorageHost {
 
     /// The card is there, and there is no other slot to try.
     fn no_slot(&mut self, login: &Login) {
+        self.lose_card();
         self.fail(if login.tried { DialectError::AuthenticationFailed } else { DialectError::Unsupported });
     }
 
@@ -466,10 +470,10 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { data, status: StatusWord::OK }) => match data.try_into() {
                 Ok(block) => return self.finish(Ok(CardReply::Block(block))),
-                Err(_) => Trouble::Malformed,
+                Err(_) => Trouble::Malformed(instruction::READ_BINARY),
             },
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::READ_BINARY),
         };
         self.doubt(Doubt::Access(instruction::READ_BINARY, trouble));
     }
@@ -478,7 +482,7 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { status: StatusWord::OK, .. }) => return self.finish(Ok(CardReply::Done)),
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::UPDATE_BINARY),
         };
         self.doubt(Doubt::Access(instruction::UPDATE_BINARY, trouble));
     }
@@ -486,12 +490,13 @@ impl PcscStorageHost {
     fn access_refused(&mut self, command: u8, trouble: Trouble) {
         let status = match trouble {
             Trouble::Status(status) => status,
-            Trouble::Malformed => return self.fail(DialectError::UnexpectedAnswer { command }),
+            Trouble::Malformed(command) => return self.fail(DialectError::UnexpectedAnswer { command }),
             Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
         };
         self.fail(match status.cause() {
             Cause::Failed
             | Cause::NotCarriedOut
+            | Cause::NotNow
             | Cause::SecurityStatus
             | Cause::KeyStore
             | Cause::WrongCardType
@@ -615,7 +620,7 @@ impl PcscStorageHost {
 
     fn failed(&mut self, stage: Stage, failure: CardFailure) {
         match failure {
-            CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse => self.part(),
+            CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse | CardFailure::Silent => self.part(),
             CardFailure::Reset => {
                 self.line = Line::Joined;
                 self.counted = false;
@@ -641,7 +646,10 @@ impl PcscStorageHost {
                 self.fail(DialectError::Unsupported);
             }
             // A failure to leave in order is nobody's trouble: the card is let go of all the same.
-            (Stage::Overwrite(_), CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse)
+            (
+                Stage::Overwrite(_),
+                CardFailure::NoCard | CardFailure::Mute | CardFailure::InUse | CardFailure::Silent,
+            )
             | (Stage::Disconnect, _) => {
                 self.part();
                 self.finish(Ok(CardReply::Done));
@@ -657,6 +665,7 @@ impl PcscStorageHost {
             }
             (_, CardFailure::NoCard) if is_look => self.detected(Detection::None),
             (Stage::Count, CardFailure::NotTransacted) => {
+                self.count_failed = true;
                 self.put(Stage::PowerCycle(Power::Counted(None)), CardOutput::PowerCycle);
             }
             (Stage::Uid { again: false }, CardFailure::NotTransacted) => self.look_again(),
@@ -676,7 +685,7 @@ impl PcscStorageHost {
                     CardFailure::Mute => DialectError::CardMute,
                     CardFailure::Reset => DialectError::CardReset,
                     CardFailure::InUse => DialectError::InUse,
-                    CardFailure::NotTransacted => DialectError::NoAnswer,
+                    CardFailure::NotTransacted | CardFailure::Silent => DialectError::NoAnswer,
                     CardFailure::Refused => DialectError::Unsupported,
                 });
             }
@@ -753,24 +762,39 @@ impl CardDialect for PcscStorageHost {
 /// The UID in the answer to `FF CA 00 00 00`, if it is one.
 fn uid_of(response: &[u8]) -> Option<Uid> {
     let response = Response::parse(response).ok()?;
-    (response.status == StatusWord::OK).then_some(response.data).and_then(Uid::new)
+    matches!(response.status.cause(), Cause::Ok | Cause::EndReached).then_some(response.data).and_then(Uid::new)
 }
 
 /// What the chip inside has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
+    Nothing,
     One(Uid),
     Several,
+    Unreadable,
 }
 
 /// Reads the answer to `InListPassiveTarget`: `D5 4B`, number of cards, then for each its number, ATQA, SAK, UID with its
-/// length, perhaps an ATS. `None` where it tells nothing, with no card of type A among that.
-fn listed(response: &[u8]) -> Option<Listed> {
-    let response = Response::parse(response).ok().filter(|response| response.status == StatusWord::OK)?;
-    match response.data {
-        [0xD5, LISTED, 0x01, _number, _atqa_high, _atqa_low, _sak, len, rest @ ..] => {
-            rest.get(..usize::from(*len)).and_then(Uid::new).map(Listed::One)
-        }
-        [0xD5, LISTED, 0x02, ..] => Some(Listed::Several),
-        _ => None,
+/// length, perhaps an ATS. A copy of the reader may list one card several times (mfoc issue 80).
+fn listed(response: &[u8]) -> Listed {
+    let Ok(Response { data: [0xD5, LISTED, count, cards @ ..], status: StatusWord::OK }) = Response::parse(response)
+    else {
+        return Listed::Unreadable;
+    };
+    let first = listed_card(cards);
+    let second = first.and_then(|(_, rest)| listed_card(rest));
+    match (count, first, second) {
+        (0, _, _) => Listed::Nothing,
+        (1, Some((uid, _)), _) => Listed::One(uid),
+        (2, Some((first, _)), Some((second, _))) if first == second => Listed::One(first),
+        (2, _, _) => Listed::Several,
+        _ => Listed::Unreadable,
     }
+}
+
+/// The UID of the first card, and what follows it.
+fn listed_card(cards: &[u8]) -> Option<(Uid, &[u8])> {
+    let [_number, _atqa_high, _atqa_low, _sak, len, rest @ ..] = cards else { return None };
+    let (uid, rest) = rest.split_at_checked(usize::from(*len))?;
+    Some((Uid::new(uid)?, rest))
 }
