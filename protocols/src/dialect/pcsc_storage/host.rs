@@ -710,7 +710,6 @@ impl CardDialect for PcscStorageHost {
             }
             CardCommand::ResetField => {
                 self.forget_card();
-                self.loaded.clear();
                 match self.line {
                     Line::Apart => self.finish(Ok(CardReply::Done)),
                     Line::Joined | Line::Unknown => self.power(Power::Reset),
