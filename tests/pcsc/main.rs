@@ -7,3 +7,4 @@ mod fake;
 #[path = "../support/pcscd.rs"]
 mod pcscd;
 mod rig;
+mod transport;
