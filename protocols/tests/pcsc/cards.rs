@@ -190,8 +190,8 @@ fn a_reader_that_cannot_count_is_used_without() {
         for refusal in [vec![], vec![0x63, 0x00], vec![0xD5, 0x4B, 0x01, 0x90, 0x00], vec![0xD5, 0x7F, 0x90, 0x00]] {
             let mut pair = CardPair::with_card(profile, card());
             let answer = refusal.clone();
-            pair.fates = Box::new(move |_, output| match output {
-                CardOutput::Transmit(apdu) if apdu[..4] == [0xFF, 0, 0, 0] => Fate::Instead(answer.clone()),
+            pair.on_apdus(move |apdu| match apdu[..4] {
+                [0xFF, 0, 0, 0] => Fate::Instead(answer.clone()),
                 _ => Fate::Through,
             });
             assert_eq!(one(&pair.run(&CardCommand::Detect)).uid, uid4(), "{refusal:02X?}");

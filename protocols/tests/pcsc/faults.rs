@@ -66,10 +66,11 @@ fn login() -> CardCommand {
 
 /// Every APDU with this instruction gets this answer and is not carried out.
 fn answer_always(pair: &mut CardPair, instruction: u8, answer: Vec<u8>) {
-    pair.fates = Box::new(move |_, output| match output {
-        CardOutput::Transmit(apdu) if apdu[..2] == [0xFF, instruction] => Fate::Instead(answer.clone()),
-        _ => Fate::Through,
-    });
+    pair.on_apdus(
+        move |apdu| {
+            if apdu[..2] == [0xFF, instruction] { Fate::Instead(answer.clone()) } else { Fate::Through }
+        },
+    );
 }
 
 /// The reader works again without being opened, the card is the same, and a block was written or was not.
@@ -94,13 +95,8 @@ fn every_status_word_at_every_step_is_a_definite_error() {
 
             let mut looking = CardPair::with_card(profile, secret_card());
             // The PN532 inside an ACR122U tells the UID too.
-            looking.fates = {
-                let sw = sw.clone();
-                Box::new(move |_, output| match output {
-                    CardOutput::Transmit(apdu) if apdu[1] != instruction::LOAD_KEYS => Fate::Instead(sw.clone()),
-                    _ => Fate::Through,
-                })
-            };
+            let answer = sw.clone();
+            looking.on_apdus(move |_| Fate::Instead(answer.clone()));
             assert_eq!(looking.run(&CardCommand::Detect), Err(DialectError::NoUid), "{case}");
             is_usable(looking, &case);
 
@@ -160,10 +156,7 @@ fn an_answer_without_a_status_word_is_never_a_success() {
             }
             let mut looking = CardPair::with_card(profile, secret_card());
             let answer = short.clone();
-            looking.fates = Box::new(move |_, output| match output {
-                CardOutput::Transmit(_) => Fate::Instead(answer.clone()),
-                _ => Fate::Through,
-            });
+            looking.on_apdus(move |_| Fate::Instead(answer.clone()));
             assert_eq!(looking.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::None)), "{case}");
             is_usable(looking, &case);
         }
@@ -295,13 +288,10 @@ fn another_uid_after_a_failure_is_another_card() {
     for profile in PROFILES {
         for command in [read(4), write(4), authenticate_with(1, [0x11; 6])] {
             let mut pair = pair(profile, true);
-            pair.fates = Box::new(|_, output| match output {
-                CardOutput::Transmit(apdu) if apdu[1] == instruction::GET_DATA => {
-                    Fate::Instead(vec![0x04, 0xA1, 0xB2, 0xC3, 0x90, 0x00])
-                }
-                CardOutput::Transmit(apdu) if apdu[1] == instruction::LOAD_KEYS => Fate::Through,
-                CardOutput::Transmit(_) => Fate::Instead(vec![0x63, 0x00]),
-                _ => Fate::Through,
+            pair.on_apdus(|apdu| match apdu[1] {
+                instruction::GET_DATA => Fate::Instead(vec![0x04, 0xA1, 0xB2, 0xC3, 0x90, 0x00]),
+                instruction::LOAD_KEYS => Fate::Through,
+                _ => Fate::Instead(vec![0x63, 0x00]),
             });
             assert_eq!(pair.run(&command), Err(DialectError::CardChanged), "{}", profile.name);
             assert_eq!(pair.run(&login()), Err(DialectError::CardChanged), "{}", profile.name);
