@@ -3,7 +3,7 @@
 use super::status::fetch;
 use super::{ConfigArguments, print, print_json};
 use crate::config::Config;
-use crate::probe::{Context, Finding, Verdict, run as run_checks};
+use crate::probe::{Context, Finding, PcscFacts, Verdict, run as run_checks};
 use clap::Args;
 use encoder_protocols::dialect::{READERS, Reader, reader};
 use serde::Serialize;
@@ -46,7 +46,11 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Err(_) => None,
     };
     let port = arguments.port.clone().zip(arguments.dialect);
-    let findings = run_checks(&Context { config, config_file, status, port }).await;
+    let pcsc = match &config {
+        Ok(config) if config.discovery.pcsc && port.is_none() => Some(PcscFacts::gather(status.as_ref()).await),
+        Ok(_) | Err(_) => None,
+    };
+    let findings = run_checks(&Context { config, config_file, status, pcsc, port }).await;
     let ok = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
     if arguments.json {
         print_json(&Report { ok, findings: &findings })?;

@@ -247,7 +247,11 @@ impl Session {
         self.done(&CardCommand::ResetField).await?;
         // Behind PC/SC a reader may count its own switching off and on as a card that went and came.
         self.last_seen = None;
-        self.select(card).await
+        match self.select(card).await {
+            // It has answered before, so it is not dead: readers miss a card that left for a moment or longer.
+            Err(Trouble::CardMute) => Err(Trouble::CardLeft),
+            selected => selected,
+        }
     }
 
     /// Opens a sector.

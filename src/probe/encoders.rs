@@ -1,10 +1,11 @@
 //! Whether each encoder answers in its dialect: the running daemon is asked; a port that nobody holds is tried.
 
-use super::{Context, Finding};
+use super::pcsc::Reader as PcscReader;
+use super::{Context, Finding, PcscFacts};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::config::Config;
 use crate::daemon::control::EncoderAnswer;
-use crate::device::check::{PortCheckError, check};
+use crate::device::check::{PortCheck, PortCheckError, check};
 use crate::discovery::serial::{is_pty, places, ports, same_node};
 use crate::transport::serial::OpenError;
 use encoder_protocols::dialect::Reader;
@@ -32,16 +33,18 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
         };
     }
     let Ok(config) = &context.config else { return Vec::new() };
-    direct(config).await
+    direct(config, context.pcsc.as_ref().map_or(&[], PcscFacts::readers)).await
 }
 
-async fn direct(config: &Config) -> Vec<Finding> {
+async fn direct(config: &Config, behind_pcsc: &[PcscReader]) -> Vec<Finding> {
     let found = places(config, &ports());
     let mut findings = Vec::new();
     for device in &found {
         findings.push(try_port(&device.place.path, &device.place.reader, device.place.baud).await);
     }
-    if findings.is_empty() {
+    let readers: Vec<&PcscReader> = behind_pcsc.iter().filter(|reader| reader.is_encoder()).collect();
+    findings.extend(readers.iter().filter_map(|reader| behind(reader)));
+    if findings.is_empty() && readers.is_empty() {
         findings.push(none());
     }
     findings
@@ -50,6 +53,34 @@ async fn direct(config: &Config) -> Vec<Finding> {
 fn none() -> Finding {
     Finding::failed(NAME, "no encoder is known")
         .remedy("plug one in; behind a generic USB-serial chip, add its port as [[serial]] to the configuration")
+}
+
+/// What came of a look at a reader behind PC/SC. Those that were not looked at are told of by `readers`.
+fn behind(reader: &PcscReader) -> Option<Finding> {
+    let name = format!("\"{}\"", reader.name);
+    let finding = match reader.tried.as_ref()? {
+        Ok(answer) => answering(&name, "pcsc", answer),
+        // `cards` has said it.
+        Err(PortCheckError::Nameless) => return None,
+        Err(error) => {
+            let finding = Finding::failed(NAME, format!("{name}: {error}"));
+            match remedy(error, "pcsc") {
+                Some(remedy) => finding.remedy(remedy),
+                None => finding,
+            }
+        }
+    };
+    Some(finding.simulated(reader.simulated))
+}
+
+fn answering(name: &str, dialect: &str, answer: &PortCheck) -> Finding {
+    let card = match answer.card {
+        Detection::None => "no card".to_owned(),
+        Detection::One(target) => format!("card {}", target.uid),
+        Detection::Several => "several cards".to_owned(),
+    };
+    let (model, firmware) = (&answer.reader.model, &answer.reader.firmware);
+    Finding::fine(NAME, format!("{name} speaks {dialect}: {model}, firmware {firmware}, {card}"))
 }
 
 fn from_daemon(encoder: &EncoderAnswer) -> Finding {
@@ -83,15 +114,7 @@ fn from_daemon(encoder: &EncoderAnswer) -> Finding {
 async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
     let (name, dialect) = (path.display(), reader.dialect);
     let finding = match check(path, reader, baud).await {
-        Ok(answer) => {
-            let card = match answer.card {
-                Detection::None => "no card".to_owned(),
-                Detection::One(target) => format!("card {}", target.uid),
-                Detection::Several => "several cards".to_owned(),
-            };
-            let (model, firmware) = (answer.reader.model, answer.reader.firmware);
-            Finding::fine(NAME, format!("{name} speaks {dialect}: {model}, firmware {firmware}, {card}"))
-        }
+        Ok(answer) => answering(&name.to_string(), dialect, &answer),
         Err(error) => {
             // What cannot be opened names its port itself.
             let message = match &error {
@@ -99,6 +122,8 @@ async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
                 PortCheckError::Gone
                 | PortCheckError::Silent
                 | PortCheckError::WrongDialect
+                | PortCheckError::InUse
+                | PortCheckError::Nameless
                 | PortCheckError::Field => format!("{name}: {error}"),
             };
             let finding = Finding::failed(NAME, message);
@@ -120,6 +145,8 @@ fn remedy(error: &PortCheckError, dialect: &str) -> Option<String> {
             None
         }
         PortCheckError::Gone | PortCheckError::Field => Some("unplug the encoder and plug it back in".to_owned()),
+        PortCheckError::InUse => Some("close that program".to_owned()),
+        PortCheckError::Nameless => None,
         PortCheckError::Silent => {
             Some(format!("check cable and power; if another kind of device is there, {dialect} is the wrong dialect"))
         }

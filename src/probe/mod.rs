@@ -1,11 +1,20 @@
 //! Diagnostics: what `encoderd probe` checks, one file a check and one line each in [`CHECKS`].
 
+mod cards;
 mod configuration;
 mod daemon;
 mod encoders;
+mod escape;
 mod hub;
+mod kernel;
+mod pcsc;
+mod pcscd;
 mod ports;
+mod readers;
 mod state_dir;
+mod usb;
+
+pub use pcsc::Facts as PcscFacts;
 
 use crate::config::{Config, ConfigError};
 use crate::daemon::control::StatusAnswer;
@@ -52,6 +61,32 @@ pub const CHECKS: &[Check] = &[
         about: "serial ports: permission, who holds them",
         run: |context| at_once(ports::look(context)),
     },
+    Check {
+        name: "pcscd",
+        about: "the PC/SC service: installed, running, open to encoderd",
+        run: |context| at_once(pcscd::look(context)),
+    },
+    Check {
+        name: "kernel",
+        about: "PC/SC readers that a driver of the kernel has taken",
+        run: |context| at_once(kernel::look(context)),
+    },
+    Check { name: "usb", about: "readers on USB that PC/SC does not list", run: |context| at_once(usb::look(context)) },
+    Check {
+        name: "readers",
+        about: "PC/SC readers: profile, identity, who has them",
+        run: |context| at_once(readers::look(context)),
+    },
+    Check {
+        name: "escape",
+        about: "whether drivers let lamp and buzzer be used",
+        run: |context| at_once(escape::look(context)),
+    },
+    Check {
+        name: "cards",
+        about: "cards on PC/SC readers that say too little",
+        run: |context| at_once(cards::look(context)),
+    },
     Check { name: "encoders", about: "dialect, firmware, card", run: |context| Box::pin(encoders::look(context)) },
     Check { name: "hub", about: "whether the hub answers", run: |context| Box::pin(hub::look(context)) },
 ];
@@ -65,6 +100,8 @@ pub struct Context {
     pub config_file: PathBuf,
     /// The running daemon's view, if one runs.
     pub status: Option<StatusAnswer>,
+    /// What was found out about PC/SC; `None` where it is not looked at.
+    pub pcsc: Option<PcscFacts>,
     /// Only this port, with this dialect.
     pub port: Option<(PathBuf, Reader)>,
 }
@@ -146,6 +183,7 @@ mod tests {
             config: Config::parse("[hub]\nlisen = \"x\"", Path::new("encoderd.toml")),
             config_file: PathBuf::from("encoderd.toml"),
             status: None,
+            pcsc: None,
             port: None,
         };
         let findings = run(&context).await;

@@ -1,6 +1,6 @@
 //! Cards put down and taken away, as `/encoderd/v1/encoders` shows them.
 
-use crate::desk::{Desk, Setup};
+use crate::desk::{Desk, Readers, Setup};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,10 @@ async fn a_resting_card_never_flickers() {
         assert_eq!(live[0]["presence"], "present", "{live:?}");
     }
     let looks = desk.encoders[0].stats().detects;
-    assert!(looks > 10, "the field was looked at {looks} times only");
+    match crate::READERS {
+        Readers::Serial => assert!(looks > 10, "the field was looked at {looks} times only"),
+        Readers::Pcsc { .. } => assert!(looks <= 2, "the reader says when a card comes: {looks} looks are too many"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,9 @@ mod client;
 mod fake;
 #[path = "../loopback/guests.rs"]
 mod guests;
+mod many;
+mod moments;
+mod others;
 #[path = "../loopback/presence.rs"]
 mod presence;
 mod rig;
@@ -31,3 +34,4 @@ mod rig;
 mod sdk;
 #[path = "../loopback/tears.rs"]
 mod tears;
+mod transport;

@@ -36,6 +36,13 @@ pub enum Readers {
     },
 }
 
+/// A PC/SC reader on the virtual bus.
+pub struct ReaderSetup<'a> {
+    pub profile: &'a str,
+    pub usb_port: String,
+    pub serial: Option<&'a str>,
+}
+
 /// A virtual encoder, in a process of its own.
 pub struct VirtualEncoder {
     child: Child,
@@ -63,19 +70,21 @@ impl VirtualEncoder {
         Self { child, link, control }
     }
 
-    /// Plugs a PC/SC reader in, at the n-th port of the virtual bus and with its name as its serial number.
+    /// Plugs a PC/SC reader in at this port of the virtual bus.
     pub fn start_reader(
         bus: &Path,
-        port: usize,
         name: &str,
-        profile: &str,
+        reader: &ReaderSetup<'_>,
         card: Option<&str>,
         options: &[&str],
     ) -> Self {
         let control = bus.join(format!("{name}.sock"));
         let mut command = Command::new(PROGRAM);
-        command.args(["emulate", "pcsc", "--profile", profile, "--serial", name, "--usb-port", &format!("1-{port}")]);
+        command.args(["emulate", "pcsc", "--profile", reader.profile, "--usb-port", &reader.usb_port]);
         command.arg("--bus").arg(bus).arg("--control").arg(&control).args(options);
+        if let Some(serial) = reader.serial {
+            command.args(["--serial", serial]);
+        }
         if let Some(card) = card {
             command.args(["--card", card]);
         }
@@ -200,10 +209,10 @@ impl Drop for RemoteDesk {
 
 /// A desk.
 pub struct Desk {
+    /// The PC/SC service of a desk with such readers. Ends before its directory does.
+    pub pcscd: Option<Pcscd>,
     pub directory: TempDir,
     pub encoders: Vec<VirtualEncoder>,
-    /// The PC/SC service of a desk with such readers.
-    pub pcscd: Option<Pcscd>,
     daemon: Option<Child>,
     pub url: String,
     pub key: String,
@@ -245,7 +254,9 @@ impl Desk {
                 let bus = directory.path().join("bus");
                 let pcscd = Pcscd::start(&bus);
                 let plug_in = |(index, (name, card)): (usize, &(&str, Option<&str>))| {
-                    VirtualEncoder::start_reader(&bus, index + 1, &file_name(name), profile, *card, options)
+                    let file = file_name(name);
+                    let reader = ReaderSetup { profile, usb_port: format!("1-{}", index + 1), serial: Some(&file) };
+                    VirtualEncoder::start_reader(&bus, &file, &reader, *card, options)
                 };
                 let readers: Vec<VirtualEncoder> = setup.encoders.iter().enumerate().map(plug_in).collect();
                 (Some(pcscd), readers, on_ptys.map(on_pty).collect::<Vec<_>>())

@@ -2,7 +2,13 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `smooth` | what lies there, every command, and what it costs |
+//! | `bounds` | whatever comes back, every command ends |
+//! | `cards` | what lies there, what it refuses, what leaves |
+//! | `encode` | whole credentials, beside the PN532 |
+//! | `faults` | every status word, short answer and failure at every step |
+//! | `ladder` | key slots of a reader that nothing is known of |
+//! | `smooth` | every command, and what it costs |
+//! | `vectors` | bytes of manuals, logs and other programs |
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +17,12 @@
     reason = "a test that cannot go on ends there"
 )]
 
+mod bounds;
+mod cards;
+mod encode;
+mod faults;
+mod ladder;
 mod smooth;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;

@@ -1,17 +1,19 @@
 //! The daemon's end: card commands as APDUs to a reader that carries them out.
 
-use super::profiles::{Direct, Feedback, FirmwareQuestion, KEY_FORMS, KeyForm, KeyPlace, LIST_TWO, LISTED, Profile};
+mod login;
+
+use super::profiles::{Direct, Feedback, FirmwareQuestion, LIST_TWO, LISTED, Profile};
 use super::{Learnt, signals};
 use crate::apdu::{Apdu, Cause, Response, StatusWord, instruction};
 use crate::atr;
 use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo};
 use crate::dialect::{CardDialect, CardFailure, CardInput, CardOutput};
-use crate::family::classic::{BlockNumber, Key, SectorKey, SectorNumber};
+use crate::family::classic::{BlockNumber, SectorKey, SectorNumber};
 use crate::family::{CardKind, identify};
 use crate::id::{Activation, AtrCard, Detection, Target, Uid};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use login::Login;
 
 /// What an empty slot is left with, and what every new card has: no secret.
 const DUMMY: [u8; 6] = SectorKey::TRANSPORT;
@@ -36,19 +38,6 @@ enum Selection {
     Lost(Target),
 }
 
-/// Keys on their way into a sector.
-#[derive(Clone)]
-struct Login {
-    sector: SectorNumber,
-    key: Key,
-    /// Which form of key slots is tried.
-    rung: usize,
-    /// `FF 88` in place of `FF 86`.
-    obsolete: bool,
-    /// A key was taken and did not open the sector.
-    tried: bool,
-}
-
 /// Why it is asked whether the card is still there.
 enum Doubt {
     /// No slot took the key.
@@ -63,8 +52,8 @@ enum Doubt {
 #[derive(Clone, Copy)]
 enum Trouble {
     Status(StatusWord),
-    /// Fewer than two bytes, or data of the wrong length.
-    Malformed,
+    /// Fewer than two bytes, or data of the wrong length, in answer to this instruction.
+    Malformed(u8),
     NotTransacted,
 }
 
@@ -218,11 +207,7 @@ impl PcscStorageHost {
         match power {
             Power::Look if self.must_count() => self.transmit(Stage::Count, Apdu::direct(&LIST_TWO)),
             Power::Look => self.transmit(Stage::Uid { again: false }, Apdu::uid()),
-            Power::LookAgain => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
-            Power::Counted(None) => {
-                self.count_failed = true;
-                self.transmit(Stage::Uid { again: true }, Apdu::uid());
-            }
+            Power::LookAgain | Power::Counted(None) => self.transmit(Stage::Uid { again: true }, Apdu::uid()),
             Power::Counted(Some(detection)) => {
                 self.counted = matches!(detection, Detection::One(_));
                 self.detected(detection);
@@ -251,10 +236,13 @@ impl PcscStorageHost {
     // Detect.
 
     fn cards_counted(&mut self, response: &[u8]) {
-        let detection = listed(response).map(|cards| match cards {
-            Listed::One(uid) => Detection::One(self.target(uid)),
-            Listed::Several => Detection::Several,
-        });
+        let listed = listed(response);
+        self.count_failed = listed == Listed::Unreadable;
+        let detection = match listed {
+            Listed::One(uid) => Some(Detection::One(self.target(uid))),
+            Listed::Several => Some(Detection::Several),
+            Listed::Nothing | Listed::Unreadable => None,
+        };
         self.put(Stage::PowerCycle(Power::Counted(detection)), CardOutput::PowerCycle);
     }
 
@@ -263,7 +251,8 @@ impl PcscStorageHost {
             return if again { self.detected(Detection::None) } else { self.look_again() };
         };
         match (response.status.cause(), Uid::new(response.data)) {
-            (Cause::Ok, Some(uid)) => {
+            // 6282 says that the UID is shorter than Le, which is 256 here.
+            (Cause::Ok | Cause::EndReached, Some(uid)) => {
                 self.learnt.direct_refused |= core::mem::take(&mut self.count_failed);
                 self.detected(Detection::One(self.target(uid)));
             }
@@ -274,179 +263,8 @@ impl PcscStorageHost {
     }
 
     fn look_again(&mut self) {
+        self.counted = false;
         self.put(Stage::PowerCycle(Power::LookAgain), CardOutput::PowerCycle);
-    }
-
-    // Authenticate.
-
-    fn login(&mut self, sector: SectorNumber, key: &Key) {
-        let obsolete = self.learnt.obsolete_authenticate;
-        let login = Login { sector, key: key.clone(), rung: 0, obsolete, tried: false };
-        match self.selection {
-            Selection::Nothing => self.fail(DialectError::CardGone),
-            Selection::Several => self.fail(DialectError::Several),
-            Selection::Active(_) => self.load_key(login),
-            Selection::Lost(_) => self.power(Power::Relist(login)),
-        }
-    }
-
-    /// The forms of key slots in the order in which they are tried.
-    fn form(&self, rung: usize) -> Option<KeyForm> {
-        let mut forms: Vec<KeyForm> = Vec::new();
-        for form in self.learnt.keys.iter().chain(&self.profile.keys).chain(KEY_FORMS) {
-            if !forms.contains(form) {
-                forms.push(*form);
-            }
-        }
-        forms.get(rung).copied()
-    }
-
-    /// Whether a key that does not open the sector proves something about the key, and nothing about the slots.
-    fn is_trusted(&self, login: &Login) -> bool {
-        login.rung == 0 && self.learnt.keys.or(self.profile.keys).is_some()
-    }
-
-    fn load_key(&mut self, login: Login) {
-        let Some(place) = self.form(login.rung).map(|form| form.place(&login.key)) else {
-            return self.transmit(Stage::Presence(Doubt::NoSlot(login)), Apdu::uid());
-        };
-        let secret = login.key.secret();
-        if self.loaded.get(&place.p2) == Some(secret) {
-            return self.authenticate(login, place);
-        }
-        self.loaded.remove(&place.p2);
-        if *secret.expose() != DUMMY {
-            self.dirty.insert(place.p2);
-        }
-        let apdu = Apdu::load_key(place.p2, secret);
-        self.transmit(Stage::LoadKey(login), apdu);
-    }
-
-    fn key_loaded(&mut self, response: &[u8], mut login: Login) {
-        let Some(place) = self.form(login.rung).map(|form| form.place(&login.key)) else {
-            return self.fail(DialectError::Unsupported);
-        };
-        match Response::parse(response).map(|response| response.status) {
-            Ok(StatusWord::OK) => {
-                let secret = login.key.secret().clone();
-                if *secret.expose() == DUMMY {
-                    self.dirty.remove(&place.p2);
-                }
-                self.loaded.insert(place.p2, secret);
-                self.authenticate(login, place);
-            }
-            // Not taken: another place may be right. Identiv says 6988, ACS 6300.
-            Ok(_) => {
-                self.dirty.remove(&place.p2);
-                if login.rung == 0 && self.learnt.keys.take().is_some() {
-                    // What was learnt is of another reader; begin again without it.
-                    return self.load_key(login);
-                }
-                login.rung += 1;
-                self.load_key(login);
-            }
-            Err(_) => self.doubt(Doubt::Login(login, Trouble::Malformed)),
-        }
-    }
-
-    fn authenticate(&mut self, login: Login, place: KeyPlace) {
-        self.open_sector = None;
-        let block = login.sector.first_block();
-        let apdu = if login.obsolete {
-            Apdu::authenticate_obsolete(block, &login.key, place.number)
-        } else {
-            Apdu::authenticate(block, &login.key, place.number)
-        };
-        self.transmit(Stage::Authenticate(login), apdu);
-    }
-
-    fn authenticated(&mut self, response: &[u8], mut login: Login) {
-        let Ok(response) = Response::parse(response) else {
-            return self.doubt(Doubt::Login(login, Trouble::Malformed));
-        };
-        let form = self.form(login.rung);
-        match response.status.cause() {
-            Cause::Ok => {
-                self.open_sector = Some(login.sector);
-                self.learnt.keys = form;
-                self.learnt.obsolete_authenticate = login.obsolete;
-                self.finish(Ok(CardReply::Done));
-            }
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters if !login.obsolete => {
-                login.obsolete = true;
-                match form {
-                    Some(form) => self.authenticate(login.clone(), form.place(&login.key)),
-                    None => self.fail(DialectError::Unsupported),
-                }
-            }
-            Cause::Failed
-            | Cause::SecurityStatus
-            | Cause::KeyStore
-            | Cause::NotSupported
-            | Cause::WrongLength
-            | Cause::WrongParameters
-            | Cause::Corrupted
-            | Cause::EndReached
-            | Cause::NotCarriedOut
-            | Cause::MemoryFailure
-            | Cause::WrongLe { .. }
-            | Cause::WrongCardType
-            | Cause::NoSuchBlock
-            | Cause::Other => self.doubt(Doubt::Login(login, Trouble::Status(response.status))),
-        }
-    }
-
-    /// The card is there, and the key did not open the sector.
-    fn login_refused(&mut self, mut login: Login, trouble: Trouble) {
-        let status = match trouble {
-            Trouble::Status(status) => status,
-            Trouble::Malformed => {
-                return self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
-            }
-            Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
-        };
-        match status.cause() {
-            Cause::Failed | Cause::SecurityStatus | Cause::NotCarriedOut => {
-                login.tried = true;
-                if self.is_trusted(&login) {
-                    return self.fail(DialectError::AuthenticationFailed);
-                }
-                self.next_rung(login);
-            }
-            Cause::KeyStore => self.next_rung(login),
-            Cause::WrongCardType | Cause::NoSuchBlock | Cause::MemoryFailure => self.fail(DialectError::Refused),
-            Cause::NotSupported | Cause::WrongLength | Cause::WrongParameters => self.fail(DialectError::Unsupported),
-            Cause::Ok | Cause::Corrupted | Cause::EndReached | Cause::WrongLe { .. } => {
-                self.fail(DialectError::UnexpectedAnswer { command: instruction::GENERAL_AUTHENTICATE });
-            }
-            Cause::Other => self.fail(DialectError::Status { status: status.0 }),
-        }
-    }
-
-    fn next_rung(&mut self, mut login: Login) {
-        login.rung += 1;
-        if self.form(login.rung).is_some() {
-            self.power(Power::Relist(login));
-        } else {
-            self.no_slot(&login);
-        }
-    }
-
-    /// The card is there, and there is no other slot to try.
-    fn no_slot(&mut self, login: &Login) {
-        self.fail(if login.tried { DialectError::AuthenticationFailed } else { DialectError::Unsupported });
-    }
-
-    fn relisted(&mut self, response: &[u8], login: Login) {
-        let Selection::Lost(target) = self.selection else { return self.fail(DialectError::CardGone) };
-        match uid_of(response) {
-            Some(uid) if uid == target.uid => {
-                self.selection = Selection::Active(target);
-                self.load_key(login);
-            }
-            Some(_) => self.fail(DialectError::CardChanged),
-            None => self.fail(DialectError::CardGone),
-        }
     }
 
     // Read and write.
@@ -466,10 +284,10 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { data, status: StatusWord::OK }) => match data.try_into() {
                 Ok(block) => return self.finish(Ok(CardReply::Block(block))),
-                Err(_) => Trouble::Malformed,
+                Err(_) => Trouble::Malformed(instruction::READ_BINARY),
             },
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::READ_BINARY),
         };
         self.doubt(Doubt::Access(instruction::READ_BINARY, trouble));
     }
@@ -478,7 +296,7 @@ impl PcscStorageHost {
         let trouble = match Response::parse(response) {
             Ok(Response { status: StatusWord::OK, .. }) => return self.finish(Ok(CardReply::Done)),
             Ok(Response { status, .. }) => Trouble::Status(status),
-            Err(_) => Trouble::Malformed,
+            Err(_) => Trouble::Malformed(instruction::UPDATE_BINARY),
         };
         self.doubt(Doubt::Access(instruction::UPDATE_BINARY, trouble));
     }
@@ -486,12 +304,13 @@ impl PcscStorageHost {
     fn access_refused(&mut self, command: u8, trouble: Trouble) {
         let status = match trouble {
             Trouble::Status(status) => status,
-            Trouble::Malformed => return self.fail(DialectError::UnexpectedAnswer { command }),
+            Trouble::Malformed(command) => return self.fail(DialectError::UnexpectedAnswer { command }),
             Trouble::NotTransacted => return self.fail(DialectError::NoAnswer),
         };
         self.fail(match status.cause() {
             Cause::Failed
             | Cause::NotCarriedOut
+            | Cause::NotNow
             | Cause::SecurityStatus
             | Cause::KeyStore
             | Cause::WrongCardType
@@ -660,6 +479,7 @@ impl PcscStorageHost {
             }
             (_, CardFailure::NoCard) if is_look => self.detected(Detection::None),
             (Stage::Count, CardFailure::NotTransacted) => {
+                self.count_failed = true;
                 self.put(Stage::PowerCycle(Power::Counted(None)), CardOutput::PowerCycle);
             }
             (Stage::Uid { again: false }, CardFailure::NotTransacted) => self.look_again(),
@@ -704,7 +524,6 @@ impl CardDialect for PcscStorageHost {
             }
             CardCommand::ResetField => {
                 self.forget_card();
-                self.loaded.clear();
                 match self.line {
                     Line::Apart => self.finish(Ok(CardReply::Done)),
                     Line::Joined | Line::Unknown => self.power(Power::Reset),
@@ -756,24 +575,39 @@ impl CardDialect for PcscStorageHost {
 /// The UID in the answer to `FF CA 00 00 00`, if it is one.
 fn uid_of(response: &[u8]) -> Option<Uid> {
     let response = Response::parse(response).ok()?;
-    (response.status == StatusWord::OK).then_some(response.data).and_then(Uid::new)
+    matches!(response.status.cause(), Cause::Ok | Cause::EndReached).then_some(response.data).and_then(Uid::new)
 }
 
 /// What the chip inside has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
+    Nothing,
     One(Uid),
     Several,
+    Unreadable,
 }
 
 /// Reads the answer to `InListPassiveTarget`: `D5 4B`, number of cards, then for each its number, ATQA, SAK, UID with its
-/// length, perhaps an ATS. `None` where it tells nothing, with no card of type A among that.
-fn listed(response: &[u8]) -> Option<Listed> {
-    let response = Response::parse(response).ok().filter(|response| response.status == StatusWord::OK)?;
-    match response.data {
-        [0xD5, LISTED, 0x01, _number, _atqa_high, _atqa_low, _sak, len, rest @ ..] => {
-            rest.get(..usize::from(*len)).and_then(Uid::new).map(Listed::One)
-        }
-        [0xD5, LISTED, 0x02, ..] => Some(Listed::Several),
-        _ => None,
+/// length, perhaps an ATS. A copy of the reader may list one card several times (mfoc issue 80).
+fn listed(response: &[u8]) -> Listed {
+    let Ok(Response { data: [0xD5, LISTED, count, cards @ ..], status: StatusWord::OK }) = Response::parse(response)
+    else {
+        return Listed::Unreadable;
+    };
+    let first = listed_card(cards);
+    let second = first.and_then(|(_, rest)| listed_card(rest));
+    match (count, first, second) {
+        (0, _, _) => Listed::Nothing,
+        (1, Some((uid, _)), _) => Listed::One(uid),
+        (2, Some((first, _)), Some((second, _))) if first == second => Listed::One(first),
+        (2, _, _) => Listed::Several,
+        _ => Listed::Unreadable,
     }
+}
+
+/// The UID of the first card, and what follows it.
+fn listed_card(cards: &[u8]) -> Option<(Uid, &[u8])> {
+    let [_number, _atqa_high, _atqa_low, _sak, len, rest @ ..] = cards else { return None };
+    let (uid, rest) = rest.split_at_checked(usize::from(*len))?;
+    Some((Uid::new(uid)?, rest))
 }
