@@ -21,6 +21,7 @@ const READERS: Readers = Readers::Pcsc { profile: "acr122u" };
 #[path = "../loopback/causes.rs"]
 mod causes;
 mod client;
+mod clients;
 mod fake;
 #[path = "../loopback/guests.rs"]
 mod guests;
@@ -36,3 +37,5 @@ mod sdk;
 #[path = "../loopback/tears.rs"]
 mod tears;
 mod transport;
+#[path = "../support/virtual_reader.rs"]
+mod virtual_reader;

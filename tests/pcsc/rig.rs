@@ -324,6 +324,16 @@ fn pcscd_runs_as_nobody() {
 }
 
 #[test]
+fn the_systems_pid_file_is_left_alone() {
+    let mut desk = Desk::new();
+    let file = desk.bus.path().join("run/pcscd.pid");
+    let pid = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(pid.trim(), desk.pcscd.pid().as_raw_nonzero().to_string());
+    desk.pcscd.term(Meanwhile::Absent);
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_pcscd_that_ended_comes_back_at_the_same_path() {
     let mut desk = Desk::connected();
     for (round, meanwhile) in [Meanwhile::Refused, Meanwhile::Absent, Meanwhile::Queued].into_iter().enumerate() {
