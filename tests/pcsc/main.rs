@@ -29,6 +29,7 @@ mod moments;
 mod others;
 #[path = "../loopback/presence.rs"]
 mod presence;
+mod probe;
 mod rig;
 #[path = "../loopback/sdk.rs"]
 mod sdk;

@@ -79,12 +79,23 @@ async fn eight_readers_plugged_in_in_any_order_keep_their_names() {
         for (reader, attempt) in join_all(scans).await.into_iter().enumerate() {
             assert_eq!(attempt["status"], "success", "order {order}, reader {reader}: {attempt}\n{}", desk.log());
             let result = &attempt["result"];
-            let on_card = if reader == one { &result["card_number"] } else { &result["acs_credential_on_encoder"]["card_number"] };
+            let on_card = if reader == one {
+                &result["card_number"]
+            } else {
+                &result["acs_credential_on_encoder"]["card_number"]
+            };
             // A card that was never written says nothing of itself.
-            assert!(*on_card == uid(reader) || (reader != one && on_card.is_null()), "order {order}, reader {reader}: {attempt}");
+            assert!(
+                *on_card == uid(reader) || (reader != one && on_card.is_null()),
+                "order {order}, reader {reader}: {attempt}"
+            );
             jobs += 1;
         }
-        assert_eq!(desk.scan_well(0).await["acs_credential_on_encoder"], Value::Null, "nothing was written to the serial one");
+        assert_eq!(
+            desk.scan_well(0).await["acs_credential_on_encoder"],
+            Value::Null,
+            "nothing was written to the serial one"
+        );
     }
     println!("{jobs} jobs in {} orders, {} names in PC/SC, none on a wrong reader", orders(), names.len());
     assert!(names.len() > READERS + 1, "the readers' names in PC/SC never changed: {names:?}");

@@ -71,7 +71,13 @@ impl VirtualEncoder {
     }
 
     /// Plugs a PC/SC reader in at this port of the virtual bus.
-    pub fn start_reader(bus: &Path, name: &str, reader: &ReaderSetup<'_>, card: Option<&str>, options: &[&str]) -> Self {
+    pub fn start_reader(
+        bus: &Path,
+        name: &str,
+        reader: &ReaderSetup<'_>,
+        card: Option<&str>,
+        options: &[&str],
+    ) -> Self {
         let control = bus.join(format!("{name}.sock"));
         let mut command = Command::new(PROGRAM);
         command.args(["emulate", "pcsc", "--profile", reader.profile, "--usb-port", &reader.usb_port]);
