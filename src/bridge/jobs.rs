@@ -48,7 +48,7 @@ pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
         let request = NextRequest {
             bridge_id: bridge.bridge_id,
             wait_seconds: LONG_POLL_SECONDS_MAX,
-            in_hand: in_hand.with(|set| set.iter().copied().collect()),
+            in_hand: known(&bridge, &in_hand).await,
         };
         let answer = tokio::select! {
             answer = bridge.hub.next(&request) => answer,
@@ -73,6 +73,18 @@ pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
     }
     tracker.close();
     tracker.wait().await;
+}
+
+/// The jobs that need no new offer: those that are being carried out, and those whose result is on its way. Without the
+/// latter a desk with many encoders is offered a job again before its result has arrived, which is then late.
+async fn known(bridge: &Bridge, in_hand: &InHand) -> Vec<Uuid> {
+    // In this order: a job that ends in between is in both.
+    let mut known: BTreeSet<Uuid> = in_hand.with(|set| set.clone());
+    match bridge.state.outbox().await {
+        Ok(results) => known.extend(results.iter().map(|result| result.action_attempt_id)),
+        Err(error) => tracing::error!(error = &error as &dyn Error, "cannot read the outbox"),
+    }
+    known.into_iter().collect()
 }
 
 fn take(tracker: &TaskTracker, bridge: &Arc<Bridge>, job: Job, in_hand: &InHand, stop: &CancellationToken) {

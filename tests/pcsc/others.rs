@@ -38,6 +38,8 @@ async fn a_transaction_of_another_program_is_waited_for_and_not_for_ever() {
     let attempt = desk.settled(attempt).await;
     assert_eq!(attempt["status"], "success", "{attempt}");
 
+    // The job has reset the card, which others are told at their next call.
+    other.ok(&json!(["reconnect"]));
     other.ok(&json!(["begin"]));
     let writes = desk.encoders[0].stats().writes;
     assert_in_use(&desk.encode(0, &credential).await);
@@ -60,7 +62,7 @@ async fn a_program_that_resets_the_card_again_and_again_does_no_harm() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let nuisance = std::thread::spawn(move || {
         let mut resets = 0;
-        while stopped.recv_timeout(Duration::from_millis(20)).is_err() {
+        while stopped.recv_timeout(Duration::from_millis(1)).is_err() {
             // Waits while the daemon is in a transaction; refused while the card is away.
             if other.call(&json!(["connect", READER]))[0] == 0 && other.call(&json!(["disconnect", "reset"]))[0] == 0 {
                 resets += 1;
@@ -79,7 +81,8 @@ async fn a_program_that_resets_the_card_again_and_again_does_no_harm() {
     }
     stop.send(()).unwrap();
     let resets: u32 = nuisance.join().unwrap();
-    assert!(resets > 5, "only {resets} resets");
+    println!("{resets} resets between and beside five jobs");
+    assert!(resets > 0, "the card was never reset");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,8 +107,8 @@ async fn a_mute_card_has_its_own_sentence() {
     desk.encode_well(0, &credential).await;
 }
 
-/// Commands of a re-encode with two doors, and some more.
-const APDUS: usize = 46;
+/// What a re-encode with two doors may take.
+const APDUS_MAX: u64 = 44;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_answer_anywhere_never_costs_a_credential() {
@@ -113,7 +116,12 @@ async fn one_bad_answer_anywhere_never_costs_a_credential() {
     let mut previous = desk.credential(2).await;
     desk.encode_well(0, &previous).await;
     let (mut successes, mut errors) = (0, 0);
-    for nth in 1..=APDUS {
+    let before = desk.encoders[0].stats().round_trips;
+    previous = desk.credential(2).await;
+    desk.encode_well(0, &previous).await;
+    let apdus = desk.encoders[0].stats().round_trips - before;
+    assert!(apdus <= APDUS_MAX, "an encode with two doors takes {apdus} commands");
+    for nth in 1..=apdus {
         // Of all status words 6300 says least: any failure at all.
         for bad in [format!("sw 6300 {nth}"), format!("sw 6982 {nth}")] {
             let credential = desk.credential(2).await;
@@ -131,6 +139,6 @@ async fn one_bad_answer_anywhere_never_costs_a_credential() {
             previous = on_card;
         }
     }
-    println!("{successes} successes, {errors} errors");
+    println!("a bad answer to each of {apdus} commands, two kinds: {successes} successes, {errors} errors");
     assert!(successes > errors, "one bad answer should seldom end an attempt: {successes} successes, {errors} errors");
 }

@@ -209,10 +209,10 @@ impl Drop for RemoteDesk {
 
 /// A desk.
 pub struct Desk {
+    /// The PC/SC service of a desk with such readers. Ends before its directory does.
+    pub pcscd: Option<Pcscd>,
     pub directory: TempDir,
     pub encoders: Vec<VirtualEncoder>,
-    /// The PC/SC service of a desk with such readers.
-    pub pcscd: Option<Pcscd>,
     daemon: Option<Child>,
     pub url: String,
     pub key: String,

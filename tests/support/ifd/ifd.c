@@ -289,12 +289,24 @@ RESPONSECODE IFDHCloseChannel(DWORD lun)
     return IFD_SUCCESS;
 }
 
+/* How long pcscd sleeps after a failure: PCSCLITE_STATUS_POLL_RATE. */
+enum { GONE_MS = 400 };
+
+static void wait_for(struct pollfd *files, nfds_t count, int timeout_ms)
+{
+    int ready;
+    do {
+        ready = poll(files, count, timeout_ms);
+    } while (ready < 0 && errno == EINTR);
+}
+
 /*
  * Waits until the reader tells of a change, is gone, `stop_waiting` is called, or the time is over.
  *
  * One change at a call, so that pcscd sees a card that left and came again as both. Always a success, since pcscd sleeps
- * for 400 ms after anything else. libccid fails when its reader is gone (InterruptRead), so that clients hear of the card
- * at once and of the reader 400 ms later; here, as soon as the kernel says so, which saves tests that time.
+ * for 400 ms after anything else. A reader that is gone is not told of for as long as libccid's sleep after a failed
+ * InterruptRead takes: the kernel says it sooner. pcscd 1.9.9 that hears of the card's removal while it removes the reader
+ * may wait for its own thread for ever, and takes no reader from then on.
  */
 static RESPONSECODE wait_for_card(DWORD lun, int timeout_ms)
 {
@@ -303,17 +315,14 @@ static RESPONSECODE wait_for_card(DWORD lun, int timeout_ms)
         return IFD_COMMUNICATION_ERROR;
     int events = atomic_load(&reader->gone) ? -1 : reader->events; /* -1: poll passes it over */
     struct pollfd both[2] = {{.fd = events, .events = POLLIN}, {.fd = reader->stop, .events = POLLIN}};
-    int ready;
-    do {
-        ready = poll(both, 2, timeout_ms);
-    } while (ready < 0 && errno == EINTR);
+    wait_for(both, 2, timeout_ms);
+    if (both[0].revents && !next_change(reader) && !both[1].revents)
+        wait_for(both + 1, 1, GONE_MS);
     if (both[1].revents & POLLIN) {
         uint64_t count;
         if (read(reader->stop, &count, sizeof count) < 0)
             return IFD_COMMUNICATION_ERROR;
     }
-    if (both[0].revents)
-        next_change(reader);
     return IFD_SUCCESS;
 }
 
