@@ -5,7 +5,9 @@
 //! Interface" 2.04, sections 4 to 6; Identiv "Reference Manual for uTrust 3720F and uTrust 3721F Readers" 1.00, section
 //! 6.2; SCM "SCL3711 Reference Manual", section 6.2.
 
+use crate::dialect::pn532;
 use crate::family::classic::{BlockNumber, Key, SectorKey};
+use crate::family::type2;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
@@ -87,6 +89,17 @@ impl Apdu {
     /// `FF D6 00 BLK 10 data`: writes the 16 bytes of a block.
     pub fn write(block: BlockNumber, data: &[u8; 16]) -> Self {
         Self::with_data([CLASS, instruction::UPDATE_BINARY, 0x00, block.get()], data)
+    }
+
+    /// `FF B0 00 03 04`: the capability container of a Type 2 card.
+    pub fn capability_container() -> Self {
+        Self([CLASS, instruction::READ_BINARY, 0x00, type2::CAPABILITY_CONTAINER, 0x04].to_vec())
+    }
+
+    /// `FF 00 00 00 03 D4 42 60`: `GET_VERSION` to a Type 2 card through the PN532 inside an ACR122U, whose answer is
+    /// `D5 43 00` and eight bytes. Afterwards the card needs power off and on where it did not know the command.
+    pub fn get_version() -> Self {
+        Self::direct(&[0xD4, pn532::Command::InCommunicateThru.into(), type2::GET_VERSION])
     }
 
     /// `FF 00 00 00 Lc D4 …`: a command to the PN532 inside an ACR122U, of at most 255 bytes.
@@ -259,6 +272,9 @@ mod tests {
         assert_eq!(*Apdu::read(block), hex!("FFB0000410"));
         let data = hex!("000102030405060708090A0B0C0D0E0F");
         assert_eq!(*Apdu::write(block, &data), hex!("FFD6000410000102030405060708090A0B0C0D0E0F"));
+        // Section 5.3, with the page of the capability container; 6.1, with the chip's command as in nfc-pcsc issue 59.
+        assert_eq!(*Apdu::capability_container(), hex!("FFB0000304"));
+        assert_eq!(*Apdu::get_version(), hex!("FF00000003D44260"));
         assert_eq!(*Apdu::direct(&hex!("D4320100")), hex!("FF00000004D4320100"));
         // uTrust 3720F, section 6.2.3.
         assert_eq!(*Apdu::load_key(0x60, &key), hex!("FF82006006FFFFFFFFFFFF"));

@@ -85,7 +85,7 @@ fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
         display_name: bridge.links.name_of(device.id()).unwrap_or_else(|| device.found().display_name.clone()),
         model: status.reader.as_ref().map(|reader| reader.model.clone()),
         firmware: status.reader.as_ref().map(|reader| reader.firmware.clone()),
-        port: Some(device.found().place.to_string()),
+        port: Some(status.place),
         simulated: status.simulated,
         state: status.state,
         presence: status.presence,

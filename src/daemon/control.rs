@@ -353,7 +353,7 @@ fn encoder(context: &Context, device: &DeviceHandle) -> EncoderAnswer {
             Linked::ByHandNot | Linked::NotYet => None,
         },
         display_name: name(context, device),
-        port: device.found().place.to_string(),
+        port: status.place,
         dialect: device.found().place.dialect().to_owned(),
         model,
         firmware,

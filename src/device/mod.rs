@@ -58,6 +58,8 @@ const ORDERS_MAX: usize = 4;
 /// What a device is doing and what lies on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// Where it is: its port, or its reader's name in PC/SC, which changes with each plugging in.
+    pub place: String,
     /// Whether it can be used.
     pub state: EncoderState,
     /// Who the reader says it is, once it has answered.
@@ -145,6 +147,7 @@ pub fn spawn(
 ) -> tokio::task::JoinHandle<()> {
     let (orders, incoming) = mpsc::channel(ORDERS_MAX);
     let (status, watched) = watch::channel(Status {
+        place: found.place.to_string(),
         state: EncoderState::Offline,
         reader: None,
         presence: Presence::Absent,
@@ -260,6 +263,7 @@ impl DeviceTask {
             "encoder ready"
         );
         self.set(|status| {
+            status.place = self.place.to_string();
             status.state = EncoderState::Online;
             status.reader = Some(reader);
             status.fault = None;

@@ -11,7 +11,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::transport::Link;
 use crate::transport::pcsc::{PcscLine, PcscOpenError, Service};
 use crate::transport::serial::{OpenError, SerialLine};
-use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost, profile_of};
+use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -128,7 +128,7 @@ async fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt
     let snapshot = attached.borrow().snapshot.clone();
     match PcscLine::open(&seen.reader_name, seen.address, snapshot) {
         Ok(line) => Ok(Opened {
-            link: Link::Pcsc(line, Box::new(PcscStorageHost::new(profile_of(&seen.reader_name, None), learnt))),
+            link: Link::Pcsc(line, Box::new(PcscStorageHost::new(seen.profile, learnt))),
             simulated: seen.simulated,
         }),
         Err(error) => Err(closed_by(&error)),

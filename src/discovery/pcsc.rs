@@ -9,6 +9,7 @@
 
 use crate::clock::Deadline;
 use crate::transport::pcsc::{Attributes, Meaning, ReaderState, Snapshot, UsbAddress, attributes, meaning};
+use encoder_protocols::dialect::pcsc_storage::{Profile, not_an_encoder, profile_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Seen {
     pub display_name: String,
     /// Where on the USB it is, to open a line with.
     pub address: Option<UsbAddress>,
+    /// How it is spoken to.
+    pub profile: &'static Profile,
     /// Not a real reader.
     pub simulated: bool,
     /// What it is to us.
@@ -178,6 +181,7 @@ impl Readers {
             device_id: device_id(&name, identified.usb.as_ref()),
             display_name: name.text.to_owned(),
             address: identified.address,
+            profile: profile_of(name.text, identified.usb.as_ref().map(|usb| usb.ids)),
             simulated: identified.simulated || name.text.starts_with("Virtual PCD"),
             role,
         }
@@ -188,11 +192,6 @@ impl Default for Readers {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Placeholder until the table of profiles says it.
-fn not_an_encoder(_reader_name: &str) -> Option<&'static str> {
-    None
 }
 
 /// Two encoders with one identity cannot be told apart: neither may be used.
@@ -322,4 +321,129 @@ fn true_serial(text: &str) -> Option<String> {
     let serial: String = text.trim().chars().filter(|letter| !letter.is_control()).collect();
     let is_filler = |filler: char| serial.chars().all(|letter| letter.eq_ignore_ascii_case(&filler));
     (!is_filler('0') && !is_filler('f')).then_some(serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    /// A reader as it is plugged in: where, as what, and with which serial number.
+    #[derive(Clone, Debug)]
+    struct Plugged {
+        port: String,
+        serial: Option<String>,
+    }
+
+    /// Plugs these in, in this order, into an empty bus whose next device number is `first`; returns each one's address.
+    fn plug(devices: &Path, plugged: &[Plugged], first: u8) -> Vec<UsbAddress> {
+        let numbered = plugged.iter().zip(first..);
+        numbered
+            .map(|(reader, device)| {
+                let directory = devices.join(&reader.port);
+                fs::create_dir_all(&directory).unwrap();
+                let write = |name: &str, text: &str| fs::write(directory.join(name), format!("{text}\n")).unwrap();
+                write("busnum", "1");
+                write("devnum", &device.to_string());
+                write("idVendor", "072f");
+                write("idProduct", "2200");
+                if let Some(serial) = &reader.serial {
+                    write("serial", serial);
+                }
+                // Interfaces have none of these, but for a hub's worth of other files.
+                fs::create_dir_all(devices.join(format!("{}:1.0", reader.port))).unwrap();
+                UsbAddress { bus: 1, device }
+            })
+            .collect()
+    }
+
+    /// What is seen of these readers when pcscd has named them in this order.
+    fn seen(devices: &Path, plugged: &[Plugged], first: u8) -> Vec<Seen> {
+        let addresses = plug(devices, plugged, first);
+        let readers = addresses.into_iter().enumerate().map(|(number, address)| {
+            let reader_name = format!("ACS ACR122U PICC Interface {number:02X} 00");
+            let name = Name::of(&reader_name);
+            let usb = usb_device(devices, address);
+            Seen {
+                device_id: device_id(&name, usb.as_ref()),
+                display_name: name.text.to_owned(),
+                address: Some(address),
+                profile: profile_of(name.text, None),
+                simulated: false,
+                role: Role::Encoder,
+                reader_name,
+            }
+        });
+        roles(readers.collect())
+    }
+
+    proptest! {
+        #[test]
+        fn sixteen_of_a_kind_keep_their_identities_in_any_order(
+            order in Just((0..16_usize).collect::<Vec<_>>()).prop_shuffle(),
+            numbered in proptest::collection::vec(any::<bool>(), 16),
+            first in 1..100_u8,
+        ) {
+            let bus = tempfile::tempdir().unwrap();
+            let readers: Vec<Plugged> = (0..16_usize)
+                .map(|index| Plugged {
+                    port: format!("1-1.{index}"),
+                    serial: numbered[index].then(|| format!("RR{index:03}")),
+                })
+                .collect();
+            let plugged: Vec<Plugged> = order.iter().map(|index| readers[*index].clone()).collect();
+            for (seen, index) in seen(bus.path(), &plugged, first).iter().zip(&order) {
+                let is = match &readers[*index].serial {
+                    Some(serial) => format!("usb-072f:2200-{serial}"),
+                    None => format!("pcsc-072f:2200-1-1.{index}"),
+                };
+                prop_assert_eq!(&seen.device_id, &is);
+                prop_assert_eq!(&seen.role, &Role::Encoder);
+                prop_assert_eq!(&seen.display_name, "ACS ACR122U PICC Interface");
+            }
+        }
+    }
+
+    #[test]
+    fn serial_numbers_that_are_none_are_passed_over() {
+        for none in ["", " ", "0", "00000000", "\u{0}", "FFFFFFFF", "ffff"] {
+            assert_eq!(true_serial(none), None, "{none:?}");
+        }
+        for serial in ["A1B2C3", "000001", "RR171-001234", " 12 "] {
+            assert_eq!(true_serial(serial).as_deref(), Some(serial.trim()), "{serial:?}");
+        }
+    }
+
+    #[test]
+    fn the_slot_is_part_of_the_identity_and_the_order_of_plugging_is_not() {
+        let id = |name: &str, usb: Option<&UsbDevice>| device_id(&Name::of(name), usb);
+        let usb = UsbDevice { port: "1-1.2".into(), ids: (0x072F, 0x2224), serial: None };
+        assert_eq!(id("ACS ACR1281 1S Dual Reader 00 00", Some(&usb)), "pcsc-072f:2224-1-1.2");
+        assert_eq!(id("ACS ACR1281 1S Dual Reader 03 00", Some(&usb)), "pcsc-072f:2224-1-1.2");
+        assert_eq!(id("ACS ACR1281 1S Dual Reader 00 01", Some(&usb)), "pcsc-072f:2224-1-1.2#01");
+        assert_eq!(id("Virtual PCD 00 00", None), "reader-Virtual PCD");
+        assert_eq!(id("Virtual PCD 00 01", None), "reader-Virtual PCD#01");
+        // Not what pcscd appends.
+        assert_eq!(id("Reader 2000", None), "reader-Reader 2000");
+        assert_eq!(id("Reader 1 0A", None), "reader-Reader 1 0A");
+    }
+
+    #[test]
+    fn a_slot_for_something_else_does_not_make_its_reader_ambiguous() {
+        let slot = |reader_name: &str, role: Role| Seen {
+            reader_name: reader_name.into(),
+            device_id: "usb-072f:223b-RR1".into(),
+            display_name: String::new(),
+            address: None,
+            profile: profile_of(reader_name, None),
+            simulated: false,
+            role,
+        };
+        let sam = Role::NotAnEncoder { why: "a slot for a security module" };
+        let seen = roles(vec![slot("PICC 00 00", Role::Encoder), slot("SAM 01 00", sam.clone())]);
+        assert_eq!((&seen[0].role, &seen[1].role), (&Role::Encoder, &sam));
+        let seen = roles(vec![slot("PICC 00 00", Role::Encoder), slot("PICC 01 00", Role::Encoder)]);
+        assert_eq!(seen[0].role, Role::Ambiguous { with: vec!["PICC 01 00".into()] });
+    }
 }

@@ -35,3 +35,4 @@ mod rig;
 mod sdk;
 #[path = "../loopback/tears.rs"]
 mod tears;
+mod transport;

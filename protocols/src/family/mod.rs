@@ -3,6 +3,7 @@
 //! A family that carries credentials is one file here and one line in [`FAMILIES`].
 
 pub mod classic;
+pub mod type2;
 
 use crate::id::{Activation, AtrCard, Target};
 use classic::ClassicSize;

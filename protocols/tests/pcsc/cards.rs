@@ -6,7 +6,7 @@ use encoder_protocols::apdu::instruction;
 use encoder_protocols::card_sim::{Card, ClassicCard, Torn, UnknownCard};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, Signal};
 use encoder_protocols::dialect::pcsc_storage::{Direct, PROFILES, Profile};
-use encoder_protocols::dialect::{CardDevice, CardOutput};
+use encoder_protocols::dialect::{CardDevice, CardFailure, CardOutput};
 use encoder_protocols::family::classic::{AccessBits, ClassicSize, KeyA, KeyB, SectorKey, SectorTrailer};
 use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target};
@@ -190,8 +190,8 @@ fn a_reader_that_cannot_count_is_used_without() {
         for refusal in [vec![], vec![0x63, 0x00], vec![0xD5, 0x4B, 0x01, 0x90, 0x00], vec![0xD5, 0x7F, 0x90, 0x00]] {
             let mut pair = CardPair::with_card(profile, card());
             let answer = refusal.clone();
-            pair.fates = Box::new(move |_, output| match output {
-                CardOutput::Transmit(apdu) if apdu[..4] == [0xFF, 0, 0, 0] => Fate::Instead(answer.clone()),
+            pair.on_apdus(move |apdu| match apdu[..4] {
+                [0xFF, 0, 0, 0] => Fate::Instead(answer.clone()),
                 _ => Fate::Through,
             });
             assert_eq!(one(&pair.run(&CardCommand::Detect)).uid, uid4(), "{refusal:02X?}");
@@ -201,6 +201,10 @@ fn a_reader_that_cannot_count_is_used_without() {
             assert_eq!(one(&pair.run(&CardCommand::Detect)).uid, uid4());
             assert_eq!(pair.apdus(), 1);
         }
+        let mut pair = CardPair::with_card(profile, card());
+        pair.spoil(1, || Fate::Fails(CardFailure::NotTransacted));
+        assert_eq!(one(&pair.run(&CardCommand::Detect)).uid, uid4());
+        assert!(pair.host.learnt().direct_refused);
         // That no card was found says nothing about the reader.
         let mut pair = CardPair::with_card(profile, card());
         pair.spoil(1, || Fate::Instead(vec![0xD5, 0x4B, 0x00, 0x90, 0x00]));

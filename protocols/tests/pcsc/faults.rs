@@ -66,10 +66,11 @@ fn login() -> CardCommand {
 
 /// Every APDU with this instruction gets this answer and is not carried out.
 fn answer_always(pair: &mut CardPair, instruction: u8, answer: Vec<u8>) {
-    pair.fates = Box::new(move |_, output| match output {
-        CardOutput::Transmit(apdu) if apdu[..2] == [0xFF, instruction] => Fate::Instead(answer.clone()),
-        _ => Fate::Through,
-    });
+    pair.on_apdus(
+        move |apdu| {
+            if apdu[..2] == [0xFF, instruction] { Fate::Instead(answer.clone()) } else { Fate::Through }
+        },
+    );
 }
 
 /// The reader works again without being opened, the card is the same, and a block was written or was not.
@@ -94,13 +95,8 @@ fn every_status_word_at_every_step_is_a_definite_error() {
 
             let mut looking = CardPair::with_card(profile, secret_card());
             // The PN532 inside an ACR122U tells the UID too.
-            looking.fates = {
-                let sw = sw.clone();
-                Box::new(move |_, output| match output {
-                    CardOutput::Transmit(apdu) if apdu[1] != instruction::LOAD_KEYS => Fate::Instead(sw.clone()),
-                    _ => Fate::Through,
-                })
-            };
+            let answer = sw.clone();
+            looking.on_apdus(move |_| Fate::Instead(answer.clone()));
             assert_eq!(looking.run(&CardCommand::Detect), Err(DialectError::NoUid), "{case}");
             is_usable(looking, &case);
 
@@ -160,10 +156,7 @@ fn an_answer_without_a_status_word_is_never_a_success() {
             }
             let mut looking = CardPair::with_card(profile, secret_card());
             let answer = short.clone();
-            looking.fates = Box::new(move |_, output| match output {
-                CardOutput::Transmit(_) => Fate::Instead(answer.clone()),
-                _ => Fate::Through,
-            });
+            looking.on_apdus(move |_| Fate::Instead(answer.clone()));
             assert_eq!(looking.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::None)), "{case}");
             is_usable(looking, &case);
         }
@@ -291,6 +284,23 @@ fn another_card_in_its_place_is_never_taken_for_it() {
 }
 
 #[test]
+fn another_uid_after_a_failure_is_another_card() {
+    for profile in PROFILES {
+        for command in [read(4), write(4), authenticate_with(1, [0x11; 6])] {
+            let mut pair = pair(profile, true);
+            pair.on_apdus(|apdu| match apdu[1] {
+                instruction::GET_DATA => Fate::Instead(vec![0x04, 0xA1, 0xB2, 0xC3, 0x90, 0x00]),
+                instruction::LOAD_KEYS => Fate::Through,
+                _ => Fate::Instead(vec![0x63, 0x00]),
+            });
+            assert_eq!(pair.run(&command), Err(DialectError::CardChanged), "{}", profile.name);
+            assert_eq!(pair.run(&login()), Err(DialectError::CardChanged), "{}", profile.name);
+            is_usable(pair, profile.name);
+        }
+    }
+}
+
+#[test]
 fn a_mute_card_is_said_to_be_mute() {
     for profile in PROFILES {
         let mut pair = CardPair::with_card(profile, secret_card());
@@ -314,6 +324,13 @@ fn after_another_program_has_reset_the_card_the_key_is_loaded_again() {
         assert_eq!(pair.run(&login()), Ok(CardReply::Done));
         assert_eq!(pair.count(instruction::LOAD_KEYS), 1, "{}", profile.name);
         assert_eq!(pair.run(&write(4)), Ok(CardReply::Done));
+
+        // A look in between changes nothing about that.
+        pair.spoil(0, || Fate::Fails(CardFailure::Reset));
+        assert_eq!(pair.run(&read(4)), Err(DialectError::CardReset));
+        pair.run(&CardCommand::Detect).unwrap();
+        assert_eq!(pair.run(&login()), Ok(CardReply::Done));
+        assert_eq!(pair.count(instruction::LOAD_KEYS), 1, "{}", profile.name);
     }
 }
 
@@ -324,11 +341,40 @@ fn an_abandoned_command_leaves_nothing_behind() {
             for command in [CardCommand::Detect, login(), write(4), read(4), CardCommand::Release] {
                 let mut pair = pair(profile, true);
                 pair.host.begin(&command);
-                // Whatever ran is dropped here, or has ended.
-                drop(pair.run_on(outputs));
+                if pair.run_on(outputs).is_none() {
+                    // It waits for an answer that never comes.
+                    drop(pair.host.poll());
+                }
                 is_usable(pair, profile.name);
             }
         }
+    }
+}
+
+#[test]
+fn after_an_abandoned_command_no_sector_counts_as_open_and_no_key_as_loaded() {
+    for profile in PROFILES {
+        for command in [read(4), write(4), login(), authenticate_with(2, [0x11; 6])] {
+            let mut pair = pair(profile, true);
+            pair.host.begin(&command);
+            drop(pair.host.poll());
+            assert_eq!(pair.run(&read(4)), Err(DialectError::NotAuthenticated), "{}", profile.name);
+            assert_eq!(pair.run(&login()), Ok(CardReply::Done), "{}", profile.name);
+            assert_eq!(pair.count(instruction::LOAD_KEYS), 1, "{}", profile.name);
+            assert!(pair.sent.contains(&CardOutput::PowerCycle), "the card is started anew");
+            assert!(pair.run(&read(4)).is_ok());
+        }
+    }
+}
+
+#[test]
+fn after_a_refusal_the_key_is_loaded_again() {
+    for profile in PROFILES {
+        let mut pair = pair(profile, true);
+        pair.spoil(0, || Fate::Instead(vec![0x63, 0x00]));
+        assert_eq!(pair.run(&read(4)), Err(DialectError::Refused));
+        assert_eq!(pair.run(&login()), Ok(CardReply::Done));
+        assert_eq!(pair.count(instruction::LOAD_KEYS), 1, "{}", profile.name);
     }
 }
 

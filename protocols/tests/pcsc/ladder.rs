@@ -5,7 +5,6 @@ use crate::support::{authenticate_with, read};
 use encoder_protocols::apdu::instruction;
 use encoder_protocols::card_sim::Card;
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
-use encoder_protocols::dialect::CardOutput;
 use encoder_protocols::dialect::pcsc_storage::{KEY_FORMS, Learnt, PROFILES, Profile, profile};
 use encoder_protocols::family::classic::{Key, KeyB, SectorKey, SectorNumber};
 
@@ -75,10 +74,8 @@ fn a_reader_that_is_not_what_it_seems_works_all_the_same() {
 fn the_obsolete_command_is_found_and_remembered() {
     for device in PROFILES {
         let mut pair = pair(device.name, device, Learnt::default());
-        pair.fates = Box::new(|_, output| match output {
-            CardOutput::Transmit(apdu) if apdu[1] == instruction::GENERAL_AUTHENTICATE => {
-                Fate::Instead(vec![0x6D, 0x00])
-            }
+        pair.on_apdus(|apdu| match apdu[1] {
+            instruction::GENERAL_AUTHENTICATE => Fate::Instead(vec![0x6D, 0x00]),
             _ => Fate::Through,
         });
         assert_eq!(pair.run(&authenticate_with(1, SECRET)), Ok(CardReply::Done));

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use super::{Answer, uid4};
+use encoder_protocols::apdu::Apdu;
 use encoder_protocols::card_sim::{Card, ClassicCard};
 use encoder_protocols::command::{CardCommand, CardReply};
 use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageDevice, PcscStorageHost, Profile};
@@ -83,6 +84,12 @@ impl CardPair {
     pub fn spoil(&mut self, nth: usize, fate: impl Fn() -> Fate + 'static) {
         self.sent.clear();
         self.fates = Box::new(move |at, _| if at == nth { fate() } else { Fate::Through });
+    }
+
+    /// Decides the fate of every APDU; the rest goes through.
+    pub fn on_apdus(&mut self, mut fate: impl FnMut(&Apdu) -> Fate + 'static) {
+        self.fates =
+            Box::new(move |_, output| if let CardOutput::Transmit(apdu) = output { fate(apdu) } else { Fate::Through });
     }
 
     /// APDUs and escapes of the host so far.

@@ -52,7 +52,9 @@ pub fn meaning(error: Error) -> Meaning {
         Error::NoSmartcard | Error::RemovedCard => Meaning::NoCard,
         // UNPOWERED is what pcscd answers for a card that was mute at power-on (measured).
         Error::UnpoweredCard | Error::UnresponsiveCard | Error::UnsupportedCard | Error::UnknownCard => Meaning::Mute,
-        Error::ResetCard => Meaning::Reset,
+        // PROTO_MISMATCH: pcscd marks the handles that it knows, then resets, then forgets the protocol. A handle that was
+        // made between is not marked, and its APDUs find another protocol (measured; `winscard.c`, `SCardDisconnect`).
+        Error::ResetCard | Error::ProtoMismatch => Meaning::Reset,
         Error::SharingViolation => Meaning::InUse,
         // 0x8010001F is what pcscd answers for an unknown control code (measured).
         Error::UnsupportedFeature | Error::ReaderUnsupported | Error::InvalidParameter => Meaning::Unsupported,
@@ -61,7 +63,6 @@ pub fn meaning(error: Error) -> Meaning {
         Error::NotTransacted
         | Error::CommDataLost
         | Error::NotReady
-        | Error::ProtoMismatch
         | Error::InsufficientBuffer
         | Error::PciTooSmall
         | Error::InternalError
@@ -133,6 +134,7 @@ mod tests {
             (Error::NoSmartcard, Meaning::NoCard),
             (Error::UnpoweredCard, Meaning::Mute),
             (Error::ResetCard, Meaning::Reset),
+            (Error::ProtoMismatch, Meaning::Reset),
             (Error::SharingViolation, Meaning::InUse),
             (Error::NotTransacted, Meaning::NotTransacted),
             (Error::UnsupportedFeature, Meaning::Unsupported),

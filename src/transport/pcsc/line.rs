@@ -128,7 +128,7 @@ impl PcscLine {
             let (call, bound) = match dialect.poll() {
                 CardOutput::Connect => (Call::Connect, CONNECT_BOUND),
                 CardOutput::PowerCycle => (Call::PowerCycle, CALL_BOUND),
-                CardOutput::Transmit(apdu) => (Call::Transmit(Zeroizing::new(apdu.to_vec())), CALL_BOUND),
+                CardOutput::Transmit(apdu) => (Call::Transmit(apdu), CALL_BOUND),
                 CardOutput::Escape(bytes) => (Call::Escape(Zeroizing::new(bytes)), CALL_BOUND),
                 CardOutput::Disconnect => (Call::Disconnect, DISCONNECT_BOUND),
                 CardOutput::Done(result) => return Ok(result?),

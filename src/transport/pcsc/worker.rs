@@ -3,6 +3,7 @@
 use super::attributes::{UsbAddress, atr, leave, usb_address};
 use super::error::{Meaning, meaning};
 use crate::transport::Gone;
+use encoder_protocols::apdu::Apdu;
 use encoder_protocols::dialect::CardFailure;
 use pcsc::{Card, Context, Disposition, MAX_BUFFER_SIZE, Protocols, Scope, ShareMode};
 use std::ffi::CString;
@@ -19,7 +20,7 @@ pub(super) enum Call {
     /// Switch the card's power off and on.
     PowerCycle,
     /// Send an APDU.
-    Transmit(Zeroizing<Vec<u8>>),
+    Transmit(Apdu),
     /// Send bytes to the reader itself.
     Escape(Zeroizing<Vec<u8>>),
     /// Let go of the card.
@@ -194,9 +195,10 @@ impl Worker {
         loop {
             let reader = self.reader.clone();
             match self.context()?.connect(&reader, ShareMode::Shared, PROTOCOLS) {
-                Err(error) if meaning(error) == Meaning::InUse => match pauses.next() {
+                // Reset: at this moment, or another program speaks another protocol with the card.
+                Err(error) if matches!(meaning(error), Meaning::InUse | Meaning::Reset) => match pauses.next() {
                     Some(pause) => std::thread::park_timeout(*pause),
-                    None => return Err(error),
+                    None => return Err(pcsc::Error::SharingViolation),
                 },
                 connected => return connected,
             }

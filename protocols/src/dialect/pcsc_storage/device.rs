@@ -70,7 +70,6 @@ pub struct PcscStorageDevice {
     in_step: bool,
     /// What slots hold, by P2.
     keys: BTreeMap<u8, SectorKey>,
-    open: bool,
     /// Bits 0 and 1: red and green.
     leds: u8,
     counters: Counters,
@@ -86,7 +85,6 @@ impl PcscStorageDevice {
             active: None,
             in_step: false,
             keys: BTreeMap::new(),
-            open: false,
             leds: 0,
             counters: Counters::default(),
             pace: false,
@@ -149,16 +147,13 @@ impl PcscStorageDevice {
         }
     }
 
-    fn answer(&mut self, result: Result<Vec<u8>, Refusal>) -> Vec<u8> {
+    fn answer(&self, result: Result<Vec<u8>, Refusal>) -> Vec<u8> {
         match result {
             Ok(mut data) => {
                 data.extend(OK);
                 data
             }
-            Err(refusal) => {
-                self.open = false;
-                self.status(refusal)
-            }
+            Err(refusal) => self.status(refusal),
         }
     }
 
@@ -218,7 +213,6 @@ impl PcscStorageDevice {
     }
 
     fn authenticate(&mut self, block: u8, key_type: u8, number: u8) -> Result<Vec<u8>, Refusal> {
-        self.open = false;
         let slot = match key_type {
             0x60 => KeySlot::A,
             0x61 => KeySlot::B,
@@ -231,9 +225,7 @@ impl PcscStorageDevice {
         let key = self.keys.get(&place.ok_or(Refusal::KeyNumber)?.p2).ok_or(Refusal::NoKey)?.clone();
         let uid = self.select().ok_or(Refusal::Gone)?;
         let opened = self.field_ref().authenticate(BlockNumber::new(block), slot, key.expose(), uid.last_four());
-        opened.map_err(|error| self.refusal(uid, error, Refusal::WrongKey))?;
-        self.open = true;
-        Ok(Vec::new())
+        opened.map(|()| Vec::new()).map_err(|error| self.refusal(uid, error, Refusal::WrongKey))
     }
 
     fn read(&mut self, block: u8, rest: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -255,17 +247,9 @@ impl PcscStorageDevice {
         }
     }
 
-    /// The card that has a sector open.
+    /// The card that blocks are read from and written to. Whether a sector is open, it knows itself.
     fn opened(&mut self) -> Result<Uid, Refusal> {
-        let uid = self.active.filter(|_| self.in_step).ok_or(Refusal::Gone)?;
-        if !self.has(uid) {
-            return Err(Refusal::Gone);
-        }
-        if self.open { Ok(uid) } else { Err(Refusal::Access) }
-    }
-
-    fn has(&mut self, uid: Uid) -> bool {
-        self.field_ref().card_mut(uid).is_some()
+        self.active.filter(|_| self.in_step).ok_or(Refusal::Gone)
     }
 
     fn refusal(&mut self, uid: Uid, error: CardError, refused: Refusal) -> Refusal {
@@ -308,7 +292,6 @@ impl PcscStorageDevice {
             Some(0x32 | 0x44 | 0x52 | 0x54) => self.in_step = false,
             _ => {}
         }
-        self.open = false;
         let answer = self.chip_command(command);
         let mut bytes = match answer {
             Some(answer) => [&[0xD5], &answer[..]].concat(),
@@ -370,7 +353,6 @@ impl CardDevice for PcscStorageDevice {
     fn power_off(&mut self) {
         self.active = None;
         self.in_step = false;
-        self.open = false;
         self.chip_command(&[0x32, 0x01, 0x00]);
     }
 
@@ -416,5 +398,55 @@ impl PcscStorageDevice {
                 (Some(_) | None, _) => atr::storage_card(0x0000),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile;
+    use super::*;
+    use crate::card_sim::{Card, ClassicCard};
+    use hex_literal::hex;
+
+    fn device(name: &str) -> PcscStorageDevice {
+        let mut device = PcscStorageDevice::new(profile(name).unwrap());
+        let card = ClassicCard::blank(ClassicSize::K1, "deadbeef".parse().unwrap());
+        device.field().place(Card::Classic(card)).unwrap();
+        device.power_on().unwrap();
+        device
+    }
+
+    #[test]
+    fn a_search_past_the_firmware_lasts_until_power_goes_off_and_on() {
+        let mut device = device("acr122u");
+        assert_eq!(device.transmit(&hex!("FFCA000000")).bytes, hex!("DEADBEEF9000"));
+        device.transmit(&hex!("FF00000004D44A0200"));
+        assert_eq!(device.transmit(&hex!("FFCA000000")).bytes, hex!("6300"));
+        device.power_on().unwrap();
+        assert_eq!(device.transmit(&hex!("FFCA000000")).bytes, hex!("DEADBEEF9000"));
+        assert_eq!(device.counters(), Counters { round_trips: 4, detects: 4 });
+    }
+
+    #[test]
+    fn a_failure_closes_the_sector() {
+        for (name, refused) in [("acr122u", hex!("6300")), ("generic", hex!("6982"))] {
+            let mut device = device(name);
+            device.transmit(&hex!("FF82000006FFFFFFFFFFFF"));
+            assert_eq!(device.transmit(&hex!("FF860000050100046000")).bytes, hex!("9000"));
+            assert_eq!(device.transmit(&hex!("FFB0000410")).bytes.len(), 18);
+            assert_eq!(device.transmit(&hex!("FFB0000810")).bytes, refused, "another sector");
+            assert_eq!(device.transmit(&hex!("FFB0000410")).bytes, refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn time_passes_on_the_air_only_with_pace() {
+        let mut device = device("acr1252u");
+        assert_eq!(device.transmit(&hex!("FFCA000000")).takes, Duration::ZERO);
+        device.set_pace(true);
+        let write = device.transmit(&hex!("FFD6000410000102030405060708090A0B0C0D0E0F")).takes;
+        let uid = device.transmit(&hex!("FFCA000000")).takes;
+        let key = device.transmit(&hex!("FF82000006FFFFFFFFFFFF")).takes;
+        assert!(write > uid && uid > key && key > Duration::ZERO);
     }
 }

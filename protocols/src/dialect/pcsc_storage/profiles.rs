@@ -374,3 +374,90 @@ fn has_words(text: &str, words: &str) -> bool {
 pub(super) const LIST_TWO: [u8; 4] = [0xD4, 0x4A, 0x02, 0x00];
 /// Code of the answer to it.
 pub(super) const LISTED: u8 = 0x4B;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn readers_are_known_by_usb_ids_and_by_name() {
+        let cases = [
+            ("ACS ACR122U PICC Interface 00 00", None, "acr122u"),
+            ("whatever 00 00", Some((0x072F, 0x2200)), "acr122u"),
+            ("ACS ACR1252 Dual Reader [ACR1252 Dual Reader PICC] 00 00", None, "acr1252u"),
+            ("ACS ACR1281U 00 00", Some((0x072F, 0x2224)), "acr1281u"),
+            ("HID Global OMNIKEY 5022 Smart Card Reader 00 00", None, "omnikey"),
+            ("OMNIKEY CardMan 5321 00 00", None, "omnikey"),
+            ("Identiv uTrust 3700 F CL Reader 00 00", None, "identiv"),
+            ("SCM Microsystems Inc. SCL01x Contactless Reader 00 00", None, "identiv"),
+            ("Virtual PCD 00 00", None, "generic"),
+            ("", Some((0x1234, 0x5678)), "generic"),
+            // The ids decide, whatever the name says.
+            ("ACS ACR122U", Some((0x04E6, 0x5790)), "identiv"),
+        ];
+        for (name, usb, expected) in cases {
+            assert_eq!(profile_of(name, usb).name, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn profiles_have_names_and_ids_of_their_own() {
+        let names: BTreeSet<_> = PROFILES.iter().map(|profile| profile.name).collect();
+        let ids: BTreeSet<_> = PROFILES.iter().flat_map(|profile| profile.usb_ids).collect();
+        assert_eq!(names.len(), PROFILES.len());
+        assert_eq!(ids.len(), PROFILES.iter().map(|profile| profile.usb_ids.len()).sum::<usize>());
+        assert_eq!(PROFILES.last(), Some(&GENERIC));
+        for known in PROFILES {
+            assert_eq!(profile(known.name), Some(known));
+        }
+        assert_eq!(profile("pn532"), None);
+    }
+
+    #[test]
+    fn what_is_no_encoder_is_told_with_its_reason() {
+        // Names: libccid's list of supported readers, with the suffix that pcscd adds.
+        let cases = [
+            ("Yubico YubiKey OTP+FIDO+CCID 00 00", SECURITY_KEY),
+            ("Nitrokey Nitrokey 3 00 00", SECURITY_KEY),
+            ("SoloKeys Solo 2 01 00", SECURITY_KEY),
+            ("Ledger Nano X 00 00", WALLET),
+            ("SafeNet eToken 5110+ FIPS 00 00", TOKEN),
+            ("Aktiv Rutoken ECP 00 00", TOKEN),
+            ("Identive SCT3522CC token 00 00", TOKEN),
+            ("Chicony USB Smart Card Keyboard 00 00", KEYBOARD),
+            ("ACS ACR1252 Dual Reader [ACR1252 Dual Reader SAM] 01 00", SAM_SLOT),
+            ("ACS ACR1281 1S Dual Reader [ACR1281U ICC Reader] 00 00", CONTACT_SLOT),
+            ("HID Global OMNIKEY 5422 Smartcard Reader [OMNIKEY 5422 Smartcard Reader] 00 00", CONTACT_SLOT),
+            ("OMNIKEY AG CardMan 3121 00 00", CONTACT),
+            ("SCM Microsystems Inc. SCR33x USB Smart Card Reader 00 00", CONTACT),
+            ("Identiv uTrust 2900 R Smart Card Reader 00 00", CONTACT),
+            ("ACS ACR 38U-CCID 00 00", CONTACT),
+        ];
+        for (name, why) in cases {
+            assert_eq!(not_an_encoder(name), Some(why), "{name}");
+        }
+    }
+
+    #[test]
+    fn encoders_are_not_taken_for_something_else() {
+        for name in [
+            "ACS ACR122U PICC Interface 00 00",
+            "ACS ACR1252 Dual Reader [ACR1252 Dual Reader PICC] 00 00",
+            "ACS ACR1281U 00 00",
+            "HID Global OMNIKEY 5022 Smart Card Reader 00 00",
+            "HID Global OMNIKEY 5422 Smartcard Reader [OMNIKEY 5422CL Smartcard Reader] 01 00",
+            "Identiv uTrust 3700 F CL Reader 00 00",
+            "Identiv Identiv uTrust 4711 F CL + SAM Reader 00 00",
+            "Identive Identive CLOUD 4510 F Contactless + SAM Reader 00 00",
+            "SCM Microsystems Inc. SCL01x Contactless Reader 00 00",
+            "TOKEN2 MFA NFC Reader 00 00",
+            "Feitian R502 00 00",
+            "Samsung something 00 00",
+            "Virtual PCD 00 00",
+            "",
+        ] {
+            assert_eq!(not_an_encoder(name), None, "{name}");
+        }
+    }
+}
