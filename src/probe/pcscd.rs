@@ -89,7 +89,7 @@ fn install(facts: &Facts) -> String {
 
 fn not_running(facts: &Facts) -> Finding {
     let socket = facts.socket.display();
-    if facts.is_socket_named {
+    if facts.is_socket_named && facts.reach != Reach::Taken {
         let message = format!("no pcscd answers at {socket}, which PCSCLITE_CSOCK_NAME names");
         return absent(facts, &message, "unset PCSCLITE_CSOCK_NAME, or start the pcscd of this socket".to_owned());
     }

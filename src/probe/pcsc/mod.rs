@@ -218,20 +218,23 @@ fn user_id(status: Option<&StatusAnswer>) -> u32 {
 
 fn of_daemon(status: &StatusAnswer) -> Option<DaemonSight> {
     let pcsc = status.pcsc.as_ref()?;
-    // A problem in words that this version does not use is one that it has no remedy for.
-    let known = |words: &String| {
-        let with_remedy = [
-            ServiceProblem::NotInstalled,
-            ServiceProblem::NotRunning,
-            ServiceProblem::SocketDenied,
-            ServiceProblem::Denied,
-        ];
-        with_remedy.into_iter().find(|problem| problem.to_string() == *words).unwrap_or(ServiceProblem::Other(0))
-    };
     Some(DaemonSight {
-        problem: pcsc.problem.as_ref().map(known),
+        problem: pcsc.problem.as_deref().map(problem_in_words),
         knows_readers: status.encoders.iter().any(is_behind_pcsc),
     })
+}
+
+/// The problem that a daemon tells in these words.
+fn problem_in_words(words: &str) -> ServiceProblem {
+    let with_remedy = [
+        ServiceProblem::NotInstalled,
+        ServiceProblem::NotRunning,
+        ServiceProblem::SocketDenied,
+        ServiceProblem::Denied,
+    ];
+    let code = || words.rsplit_once("0x").and_then(|(_, code)| u32::from_str_radix(code, 16).ok());
+    let known = with_remedy.into_iter().find(|problem| problem.to_string() == words);
+    known.unwrap_or_else(|| ServiceProblem::Other(code().unwrap_or_default()))
 }
 
 fn is_behind_pcsc(encoder: &EncoderAnswer) -> bool {
@@ -242,12 +245,12 @@ fn is_behind_pcsc(encoder: &EncoderAnswer) -> bool {
 async fn answer(reach: &Reach, status: Option<&StatusAnswer>) -> PcscSight {
     let monitor = Monitor::start();
     let mut snapshots = monitor.snapshot();
+    // The knock was taken: pcscd may be starting, ending, or about to refuse again.
+    let may_change = |why| why == ServiceProblem::NotRunning && *reach == Reach::Taken;
     let is_last_word = |snapshot: &Snapshot| match snapshot.service {
         Service::Starting => false,
         Service::Running => true,
-        // The knock was taken: pcscd may be starting, ending, or about to refuse again.
-        Service::Gone { why: ServiceProblem::NotRunning } => *reach != Reach::Taken,
-        Service::Gone { .. } => true,
+        Service::Gone { why } => !may_change(why),
     };
     // When the time is up, what there is by then counts.
     drop(tokio::time::timeout(ANSWER_BOUND, snapshots.wait_for(is_last_word)).await);
@@ -308,4 +311,23 @@ async fn is_refused(reader_name: String) -> bool {
     let asked = tokio::task::spawn_blocking(move || attributes(&reader_name).err());
     let answered = tokio::time::timeout(ANSWER_BOUND, asked).await;
     answered.is_ok_and(|asked| asked.is_ok_and(|error| error.is_some_and(|error| meaning(error) == Meaning::Denied)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemons_problem_is_understood_by_its_words() {
+        for problem in [
+            ServiceProblem::NotInstalled,
+            ServiceProblem::NotRunning,
+            ServiceProblem::SocketDenied,
+            ServiceProblem::Denied,
+            ServiceProblem::Other(0x8010_0014),
+        ] {
+            assert_eq!(problem_in_words(&problem.to_string()), problem);
+        }
+        assert_eq!(problem_in_words("something new"), ServiceProblem::Other(0));
+    }
 }
