@@ -51,7 +51,7 @@ fn text(card: &CardAnswer) -> String {
         format!("encoder     {}", simulated(&card.encoder, card.simulated)),
         match (&card.atqa, &card.sak) {
             (Some(atqa), Some(sak)) => format!("card        {} (ATQA {atqa}, SAK {sak})", card.kind),
-            (Some(_), None) | (None, Some(_)) | (None, None) => format!("card        {}", card.kind),
+            (Some(_) | None, _) => format!("card        {}", card.kind),
         },
         format!("UID         {}", card.card_number),
         format!("format      {format}"),

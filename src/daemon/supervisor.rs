@@ -74,7 +74,7 @@ async fn changed(attached: Option<&mut watch::Receiver<Attached>>) {
         // It ends with the daemon.
         Some(attached) => {
             if attached.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
         None => std::future::pending().await,

@@ -297,7 +297,7 @@ impl DeviceTask {
             next_look = match &outcome {
                 Ok(()) if session.hears_of_cards() => None,
                 Ok(()) => Some(clock::now() + LOOK_EVERY),
-                Err(trouble) => self.after_trouble(session, *trouble),
+                Err(trouble) => Some(self.after_trouble(session, *trouble)),
             };
             if let Err(trouble) = outcome
                 && let Err(trouble) = session.recover(trouble).await
@@ -309,7 +309,7 @@ impl DeviceTask {
     }
 
     /// Shows what a look or a job has met and the reader's state does not tell, and says when to look again.
-    fn after_trouble(&self, session: &Session, trouble: Trouble) -> Option<Instant> {
+    fn after_trouble(&self, session: &Session, trouble: Trouble) -> Instant {
         let kind = match trouble {
             Trouble::CardMute => Some(FaultKind::MuteCard),
             Trouble::NoUid => Some(FaultKind::UnsupportedCard),
@@ -335,7 +335,7 @@ impl DeviceTask {
             });
         }
         let pause = if session.hears_of_cards() { LOOK_AGAIN_AFTER_TROUBLE } else { LOOK_EVERY };
-        Some(clock::now() + pause)
+        clock::now() + pause
     }
 
     /// Looks at the field once: exactly one round trip, and a few more when a card has just come.

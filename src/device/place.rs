@@ -34,7 +34,7 @@ impl Place {
     pub(super) async fn open(&self, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
         match self {
             Self::Serial(place) => open_serial(place).await,
-            Self::Pcsc { attached, .. } => open_pcsc(attached, device_id, learnt).await,
+            Self::Pcsc { attached, .. } => open_pcsc(attached, device_id, learnt),
         }
     }
 
@@ -96,10 +96,10 @@ async fn open_serial(place: &SerialPlace) -> Result<Opened, Closed> {
     }
 }
 
-async fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
+fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
     let (seen, service) = {
         let attached = attached.borrow();
-        (attached.encoder(device_id).cloned(), attached.service.clone())
+        (attached.encoder(device_id).cloned(), attached.service)
     };
     let offline = |detail: String| Closed {
         state: EncoderState::Offline,
@@ -131,11 +131,11 @@ async fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt
             link: Link::Pcsc(line, Box::new(PcscStorageHost::new(seen.profile, learnt))),
             simulated: seen.simulated,
         }),
-        Err(error) => Err(closed_by(&error)),
+        Err(error) => Err(closed_by(error)),
     }
 }
 
-fn closed_by(error: &PcscOpenError) -> Closed {
+fn closed_by(error: PcscOpenError) -> Closed {
     Closed {
         state: EncoderState::Offline,
         fault: Fault::with_detail(FaultKind::EncoderOffline, error),
