@@ -246,6 +246,8 @@ impl Thread {
         loop {
             let error = match Context::establish(Scope::System) {
                 Ok(context) => {
+                    // Who is let in is not denied: what a pcscd says while it ends does not add up.
+                    denials = 0;
                     self.shared.set_context(Some(context.clone()));
                     let error = self.watch(&context);
                     self.shared.set_context(None);

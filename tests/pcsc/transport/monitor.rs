@@ -21,7 +21,8 @@ fn a_service_that_comes_late_is_found() {
         let monitor = Monitor::start();
         let mut snapshot = monitor.snapshot();
         until(&mut snapshot, |seen| seen.service == Service::Gone { why: ServiceProblem::NotRunning }).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Long enough for the pauses between attempts to have reached their longest.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let _reader = Fake::plug(&bus, &Device::acr122u("1-1", 4));
         let start = clock::now();
         let _pcscd = Pcscd::start(&bus);
