@@ -31,7 +31,7 @@ impl Setup {
 
     /// The responses to these APDUs over one connection to the card, as far as they came; none without a card.
     fn script(&self, apdus: &[&[u8]]) -> Vec<Vec<u8>> {
-        let hex = |apdu: &&[u8]| apdu.iter().map(|byte| format!("{byte:02X} ")).collect::<String>();
+        let hex = |apdu: &&[u8]| apdu.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ");
         let file = self.rig.dir.path().join("script");
         std::fs::write(&file, apdus.iter().map(hex).collect::<Vec<_>>().join("\n") + "\n").unwrap();
         let mut scriptor = self.pcscd.client("scriptor");
