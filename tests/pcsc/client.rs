@@ -137,10 +137,16 @@ impl Client {
     }
 
     /// Waits until these bits of a reader's state are set, as a client does that is told of each change; the whole state.
+    ///
+    /// A reader that was just plugged in may be neither empty nor with a card, and has the count of events of the one that
+    /// was in its place. Nothing that comes of that differs from it enough for libpcsclite (1.9.9, `SCardGetStatusChange`)
+    /// to call it a change, so it is asked for again.
     pub fn wait_for_state(&mut self, reader: &str, bits: u64) -> u64 {
         let (mut state, _) = self.state(reader);
         while state & bits != bits {
-            let states = self.ok(&json!(["wait", PATIENCE.as_millis(), [[reader, state & !state::CHANGED]]]));
+            let is_known = state & (state::EMPTY | state::PRESENT) != 0;
+            let known = if is_known { state & !state::CHANGED } else { 0 };
+            let states = self.ok(&json!(["wait", PATIENCE.as_millis(), [[reader, known]]]));
             state = states[0][1].as_u64().unwrap();
         }
         state

@@ -138,7 +138,7 @@ impl Fake {
         self.state().answers.push_back(Answer::Leave);
     }
 
-    /// Answers nothing from now on, or answers again, what was held back first.
+    /// Keeps its answers back, or lets them go.
     pub fn hold(&self, hold: bool) {
         self.state().hold = hold;
         self.shared.changed.notify_all();
@@ -215,7 +215,6 @@ fn answer_requests(mut connection: UnixStream, shared: &Shared) {
     while let Ok(request) = receive(&mut connection) {
         let mut state = shared.state.lock().unwrap();
         state.requests.push(request.clone());
-        let mut state = shared.changed.wait_while(state, |state| state.hold && !state.unplugged).unwrap();
         let answer = match request[0] {
             0 => Vec::new(),
             1 | 2 => state.card.clone().unwrap_or_default(),
@@ -235,7 +234,7 @@ fn answer_requests(mut connection: UnixStream, shared: &Shared) {
             5 => vec![u8::from(state.card.is_some())],
             other => panic!("no such request: {other:02x}"),
         };
-        drop(state);
+        drop(shared.changed.wait_while(state, |state| state.hold && !state.unplugged).unwrap());
         if send(&mut connection, &answer).is_err() {
             break;
         }

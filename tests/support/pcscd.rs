@@ -90,6 +90,11 @@ impl Pcscd {
         pcscd
     }
 
+    /// The virtual USB bus, and everything else that is this pcscd's.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// What clients have in `PCSCLITE_CSOCK_NAME`.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("pcscd.comm")

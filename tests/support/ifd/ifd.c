@@ -39,6 +39,9 @@
 /* libccid's control code for escape commands; every other code is one it does not know. */
 #define IOCTL_SMARTCARD_VENDOR_IFD_EXCHANGE SCARD_CTL_CODE(1)
 
+/* How long pcscd's thread sleeps after a failure: PCSCLITE_STATUS_POLL_RATE. */
+#define GONE_MS 400
+
 #define TEXT_BYTES 256
 
 struct reader {
@@ -290,30 +293,30 @@ RESPONSECODE IFDHCloseChannel(DWORD lun)
 }
 
 /*
- * Waits until the reader tells of a change, is gone, `stop_waiting` is called, or the time is over.
+ * Waits until the reader tells of a change, `stop_waiting` is called, or the time is over.
  *
- * One change at a call, so that pcscd sees a card that left and came again as both. Always a success, since pcscd sleeps
- * for 400 ms after anything else. libccid fails when its reader is gone (InterruptRead), so that clients hear of the card
- * at once and of the reader 400 ms later; here, as soon as the kernel says so, which saves tests that time.
+ * One change at a call, so that pcscd sees a card that left and came again as both. When the reader is gone, libccid fails
+ * (InterruptRead), pcscd's thread sleeps for 400 ms, ends if the kernel has told of the unplugging by then, and else finds
+ * that there is no card. Here the thread sleeps as long and can be woken, which saves tests that time. Telling pcscd at
+ * once that the card left would be wrong: a card that leaves while its reader is being removed may undo pcscd's mark that
+ * the thread is to end (1.9.9: RFSetReaderEventState and EHDestroyEventHandler share `hLockId`), and hotplug hangs for ever.
  */
 static RESPONSECODE wait_for_card(DWORD lun, int timeout_ms)
 {
     struct reader *reader = reader_of(lun);
     if (!reader)
         return IFD_COMMUNICATION_ERROR;
-    int events = atomic_load(&reader->gone) ? -1 : reader->events; /* -1: poll passes it over */
-    struct pollfd both[2] = {{.fd = events, .events = POLLIN}, {.fd = reader->stop, .events = POLLIN}};
-    int ready;
-    do {
-        ready = poll(both, 2, timeout_ms);
-    } while (ready < 0 && errno == EINTR);
-    if (both[1].revents & POLLIN) {
-        uint64_t count;
-        if (read(reader->stop, &count, sizeof count) < 0)
-            return IFD_COMMUNICATION_ERROR;
+    struct pollfd both[2] = {{.fd = reader->stop, .events = POLLIN}, {.fd = reader->events, .events = POLLIN}};
+    if (!atomic_load(&reader->gone)) {
+        poll(both, 2, timeout_ms); /* a signal ends it early, which is no harm */
+        if (both[1].revents)
+            next_change(reader);
     }
-    if (both[0].revents)
-        next_change(reader);
+    if (atomic_load(&reader->gone))
+        poll(both, 1, GONE_MS);
+    uint64_t count;
+    if ((both[0].revents & POLLIN) && read(reader->stop, &count, sizeof count) < 0)
+        return IFD_COMMUNICATION_ERROR;
     return IFD_SUCCESS;
 }
 
@@ -326,7 +329,7 @@ static RESPONSECODE stop_waiting(DWORD lun)
     return IFD_SUCCESS;
 }
 
-/* A reader that is gone has no card (libccid, IFDHICCPresence): pcscd tells of the card first and then of the reader. */
+/* A reader that is gone has no card (libccid, IFDHICCPresence). */
 RESPONSECODE IFDHICCPresence(DWORD lun)
 {
     struct reader *reader = reader_of(lun);
