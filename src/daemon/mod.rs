@@ -131,11 +131,8 @@ impl Daemon {
         });
         let hub_address = cloud.embedded.as_ref().map(|hub| hub.address);
         let control_socket = config.control_socket();
-        let (attached, pcsc) = if config.discovery.pcsc {
-            Some(attached::watch(stops.devices.clone())).unzip()
-        } else {
-            (None, None)
-        };
+        let (attached, pcsc) =
+            if config.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
         let control = control::serve(
             &control_socket,
             control::Context {

@@ -120,8 +120,8 @@ async fn jobs_at_once_on_serial_and_pcsc_encoders_are_never_mixed_up() {
     .await;
     for _ in 0..10 {
         let credentials = [desk.credential(1).await, desk.credential(2).await, desk.credential(3).await];
-        let encodes = credentials.iter().enumerate().map(|(encoder, credential)| desk.encode_well(encoder, credential));
-        let encoded = join_all(encodes).await;
+        let jobs = credentials.iter().enumerate().map(|(encoder, credential)| desk.encode_well(encoder, credential));
+        let encoded = join_all(jobs).await;
         for (card, credential) in ["deadbeef", "0badcafe", "c0ffee99"].into_iter().zip(encoded) {
             assert_eq!(credential["card_number"], card);
         }

@@ -147,6 +147,7 @@ impl Scene {
 
 impl Tally {
     /// Two seconds are promised. The machine may be busy with other tests now and then, not half of the time.
+    #[expect(clippy::print_stdout, reason = "figures beside the words of the test")]
     fn report(mut self, what: &str) {
         self.back.sort_unstable();
         let (median, most) = (self.back[self.back.len() / 2], *self.back.last().unwrap());
