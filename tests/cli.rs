@@ -16,7 +16,9 @@ mod desk;
 const READERS: desk::Readers = desk::Readers::Serial;
 
 use desk::{Desk, PROGRAM, RemoteDesk, Setup, VirtualEncoder};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::BufRead as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -193,6 +195,48 @@ fn demo_check_makes_a_key_and_reads_it() {
     assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
     assert!(text.contains("card_number") && text.contains("issued_at") && text.contains("scanned"), "{text}");
     assert!(text.contains("[simulated]"), "{text}");
+}
+
+#[test]
+fn demo_with_pcsc_makes_a_key_behind_a_pcscd_of_its_own_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(PROGRAM).args(["demo", "--pcsc", "--check"]).env("TMPDIR", directory.path()).output().unwrap();
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    assert!(text.contains("on \"Front Desk\" [simulated]") && text.contains("scanned"), "{text}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert!(!processes().contains(&directory.path().display().to_string()), "a pcscd was left");
+}
+
+/// The command lines of everything that runs here.
+fn processes() -> String {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok()).collect()
+}
+
+#[test]
+fn an_interrupted_demo_with_pcsc_ends_its_pcscd() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("demo");
+    let mut demo = Command::new(PROGRAM)
+        .args(["demo", "--pcsc", "--port", "0", "--state"])
+        .arg(&state)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut introduction = String::new();
+    let mut lines = std::io::BufReader::new(demo.stdout.take().unwrap()).lines();
+    while !introduction.contains("Stop with Ctrl-C") {
+        introduction += &lines.next().expect("the demo ended").unwrap();
+    }
+    assert!(introduction.contains("Front Desk") && introduction.contains("Concierge"), "{introduction}");
+    let readers = state.join("reader.conf.d").display().to_string();
+    assert!(processes().contains(&readers), "no pcscd in the first place");
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert!(!processes().contains(&readers), "a pcscd was left");
+    assert!(state.join("pcscd.log").exists(), "a directory that was named stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]

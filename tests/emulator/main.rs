@@ -1,4 +1,5 @@
-//! The virtual encoder as outside tools meet it: its command line, its pty, its control socket, and libnfc as its host.
+//! The virtual encoder as outside tools meet it: its command line, its pty, its control socket, and
+//! libnfc and a real pcscd as its hosts.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
@@ -9,4 +10,8 @@ mod faults;
 mod frames;
 mod libnfc;
 mod lifetime;
+#[allow(dead_code, reason = "what concerns readers on a bus is used by the tests of PC/SC")]
+#[path = "../support/pcscd.rs"]
+mod pcscd;
 mod rig;
+mod vpcd;

@@ -30,6 +30,7 @@ mod others;
 #[path = "../loopback/presence.rs"]
 mod presence;
 mod probe;
+mod profiles;
 mod rig;
 #[path = "../loopback/sdk.rs"]
 mod sdk;

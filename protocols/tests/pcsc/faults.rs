@@ -210,6 +210,7 @@ fn every_failure_of_the_transport_at_every_step_has_its_error() {
             CardFailure::Reset,
             CardFailure::InUse,
             CardFailure::NotTransacted,
+            CardFailure::Silent,
             CardFailure::Refused,
         ] {
             for step in 0..outputs_of_a_smooth_run(profile) {
@@ -222,7 +223,7 @@ fn every_failure_of_the_transport_at_every_step_has_its_error() {
                     CardFailure::Mute => &[Err(DialectError::CardMute)],
                     CardFailure::Reset => &[Err(DialectError::CardReset)],
                     CardFailure::InUse => &[Err(DialectError::InUse)],
-                    CardFailure::NotTransacted => &[Err(DialectError::NoAnswer)],
+                    CardFailure::NotTransacted | CardFailure::Silent => &[Err(DialectError::NoAnswer)],
                     CardFailure::Refused => &[Err(DialectError::Unsupported)],
                 };
                 match &outcome {

@@ -25,6 +25,7 @@ use crate::emulator::orders::{Fault, OrderError};
 use encoder_protocols::card_sim::Field;
 use encoder_protocols::dialect::CardAnswer;
 use encoder_protocols::dialect::pcsc_storage::Profile;
+use rustix::net::sockopt::set_tcp_quickack;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -37,6 +38,10 @@ use tokio::time::Instant;
 /// How long to wait before vpcd is looked for again. It is there within the same time after pcscd was restarted, and
 /// asking on loopback costs nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long no card is to be seen when one has left: longer than vpcd is looked at by, or the next card would be taken
+/// for the one that left.
+const ABSENCE: Duration = Duration::from_millis(600);
 
 /// What a read takes at once.
 const READ_BYTES_MAX: usize = 4096;
@@ -106,6 +111,8 @@ pub(in crate::emulator) struct VpcdEnd {
     connection: Connection,
     /// The reader is unplugged until then.
     unplugged: Option<Instant>,
+    /// When the next card may be shown.
+    absent_until: Instant,
     /// What the card that lies there last answered to power.
     atr: Option<Vec<u8>>,
     /// Whether it was told that vpcd is not there.
@@ -153,6 +160,7 @@ impl VpcdEnd {
             address,
             connection: Connection::None,
             unplugged: None,
+            absent_until: clock::now(),
             atr: None,
             has_complained: false,
         }
@@ -160,15 +168,21 @@ impl VpcdEnd {
 
     /// Connects when there is a card to be seen, hangs up when there is none.
     fn show_card(&mut self) {
+        let now = clock::now();
         let is_shown = self.reader.is_present() && self.unplugged.is_none();
         match &self.connection {
-            Connection::None if is_shown && !self.reader.is_silent() => self.connect(),
+            Connection::None if !is_shown || self.reader.is_silent() => {}
+            Connection::None if now < self.absent_until => self.connection = Connection::Later(self.absent_until),
+            Connection::None => self.connect(),
             Connection::Later(_) | Connection::Connecting(_) | Connection::Connected(_) if !is_shown => {
+                if matches!(self.connection, Connection::Connected(_)) {
+                    self.absent_until = now + ABSENCE;
+                }
                 self.connection = Connection::None;
                 self.reader.power_off();
                 self.atr = None;
             }
-            Connection::None | Connection::Later(_) | Connection::Connecting(_) | Connection::Connected(_) => {}
+            Connection::Later(_) | Connection::Connecting(_) | Connection::Connected(_) => {}
         }
     }
 
@@ -214,6 +228,9 @@ impl VpcdEnd {
             Ok(0) => false,
             Ok(len) => {
                 link.is_taken = true;
+                // vpcd 3.3 sends length and body one after the other, and its kernel holds the body back until the
+                // length is acknowledged, which ours would put off for 40 ms. Has to be said again after each read.
+                let _slower_without = set_tcp_quickack(&link.stream, true);
                 link.messages.push(bytes.get(..len).unwrap_or_default())
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
