@@ -256,6 +256,7 @@ fn a_silent_reader_says_nothing_and_then_how_things_stand() {
     }
     wait_until("it has heard all of it", || rig.stat("bytes_in") == bytes_in + 5);
     rig.ok("remove");
+    assert!(changes.is_silent());
     rig.ok("silent off");
     assert_eq!(changes.receive(), [0]);
     assert_eq!(driver.ask(&PRESENCE), [0], "what was asked meanwhile is forgotten");
