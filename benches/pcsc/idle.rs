@@ -9,8 +9,8 @@ use std::time::Duration;
 
 const READERS: usize = 4;
 
-/// How long everybody gets to come to rest.
-const SETTLE: Duration = Duration::from_secs(3);
+/// How long everybody gets to come to rest. pcscd switches a card off that nobody uses, after 5 s.
+const SETTLE: Duration = Duration::from_secs(12);
 
 /// The daemon's threads that have to do with PC/SC.
 const PCSC_THREADS: &str = "pcsc-";
@@ -48,6 +48,7 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
     rest.row(report, "encoderd: the whole daemon with its hub", "", 1, &empty, &full, &goals.join("; "));
     rest.pcscd_row(report, "encoderd", &empty, &full);
     drop(desk);
+    without_readers(settings, report).await;
     for peer in Peer::OTHERS {
         note(&format!("idle: {}", peer.name()));
         let bench = Bench::start(READERS, &[]);
@@ -62,6 +63,17 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
         rest.row(report, peer.name(), "", 0, &empty, &full, "–");
         rest.pcscd_row(report, peer.name(), &empty, &full);
     }
+}
+
+/// What the daemon and its hub do by themselves.
+async fn without_readers(settings: &Settings, report: &mut Report) {
+    note("idle: encoderd without readers");
+    let config = format!("{CONFIG}pcsc = false\n");
+    let desk = Desk::start(Setup { config: &config, log: Some(LOG), ..Setup::default() }).await;
+    let pcscd = desk.pcscd.as_ref().expect("one is there, with no readers");
+    let rest = Rest::new(settings.idle, desk.daemon_pid(), pcscd, &[""]);
+    let cost = rest.measure();
+    rest.row(report, "encoderd: daemon and hub, no readers, PC/SC off", "", 0, &cost, &cost, "–");
 }
 
 fn place(readers: &[VirtualEncoder]) {

@@ -145,7 +145,8 @@ impl Client {
     /// Starts it and waits until it is ready for cards on so many readers.
     pub(crate) fn start(peer: Peer, what: &str, pcscd: &Pcscd, readers: usize) -> Self {
         let mut command = peer.command(what, pcscd);
-        command.arg(readers.to_string()).stdout(Stdio::piped());
+        // What they say to people is not looked at: a pcscd that ends makes them complain.
+        command.arg(readers.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", peer.name()));
         let lines = Lines::of(child.stdout.take().unwrap());
         let client = Self { child, lines };
