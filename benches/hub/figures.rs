@@ -71,7 +71,7 @@ impl Figure {
 }
 
 /// Three digits are more than repeats.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let digits = if value >= 100.0 {
         0
     } else if value >= 10.0 {
@@ -96,7 +96,7 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         match self {
             Self::None => "–".to_owned(),
             Self::AtMost(limit) => format!("≤ {limit}"),
@@ -151,7 +151,8 @@ impl Report {
         let _ = writeln!(self.text, "| {what}, {unit} | {} | {}{met} |", ours.text(), goal.text());
     }
 
-    fn judge(&mut self, goal: Goal, value: f64, line: impl FnOnce() -> String) -> &'static str {
+    /// What to say behind a goal; a missed one is noted with this line.
+    pub(crate) fn judge(&mut self, goal: Goal, value: f64, line: impl FnOnce() -> String) -> &'static str {
         match goal {
             Goal::None => "",
             Goal::AtMost(_) | Goal::AtLeast(_) if goal.is_met(value) => ", met",

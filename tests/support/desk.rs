@@ -124,6 +124,8 @@ impl VirtualEncoder {
         let count = |name: &str| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}"));
         Stats {
             round_trips: count("round_trips"),
+            bytes_in: count("bytes_in"),
+            bytes_out: count("bytes_out"),
             writes: count("writes"),
             auths: count("auths"),
             detects: count("detects"),
@@ -149,12 +151,26 @@ impl Drop for VirtualEncoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     pub round_trips: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
     pub writes: u64,
     pub auths: u64,
     pub detects: u64,
 }
 
 impl Stats {
+    /// What was counted since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            round_trips: self.round_trips - before.round_trips,
+            bytes_in: self.bytes_in - before.bytes_in,
+            bytes_out: self.bytes_out - before.bytes_out,
+            writes: self.writes - before.writes,
+            auths: self.auths - before.auths,
+            detects: self.detects - before.detects,
+        }
+    }
+
     /// Round trips since `before` of one job that looked for its card `detects` times; what the presence watch did
     /// meanwhile, one search a look, is left out.
     pub fn job_round_trips(self, before: Self, detects: u64) -> u64 {
@@ -214,6 +230,7 @@ pub struct Desk {
     pub directory: TempDir,
     pub encoders: Vec<VirtualEncoder>,
     daemon: Option<Child>,
+    log: String,
     pub url: String,
     pub key: String,
     client: reqwest::Client,
@@ -232,6 +249,8 @@ pub struct Setup<'a> {
     pub card_wait: Option<&'a str>,
     /// More configuration, whole tables.
     pub config: &'a str,
+    /// What the daemon logs, where that is not everything of its own.
+    pub log: Option<&'a str>,
 }
 
 impl Desk {
@@ -271,6 +290,7 @@ impl Desk {
             encoders,
             pcscd,
             daemon: None,
+            log: setup.log.unwrap_or("warn,encoderd=debug").to_owned(),
             url: String::new(),
             key: String::new(),
             client: reqwest::Client::new(),
@@ -315,7 +335,7 @@ impl Desk {
         let child = Command::new(PROGRAM)
             .args(["run", "--config"])
             .arg(self.config_file())
-            .env("ENCODERD_LOG", "warn,encoderd=debug")
+            .env("ENCODERD_LOG", &self.log)
             .envs(pcsc_environment(self.directory.path(), self.pcscd.as_ref()))
             .stderr(log)
             .spawn()
