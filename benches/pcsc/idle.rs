@@ -73,7 +73,7 @@ async fn without_readers(settings: &Settings, report: &mut Report) {
     let pcscd = desk.pcscd.as_ref().expect("one is there, with no readers");
     let rest = Rest::new(settings.idle, desk.daemon_pid(), pcscd, &[""]);
     let cost = rest.measure();
-    rest.row(report, "encoderd: daemon and hub, no readers, PC/SC off", "", 0, &cost, &cost, "–");
+    rest.row(report, "encoderd: daemon and hub, no readers, PC/SC off", "", 0, &cost, &[], "–");
 }
 
 fn place(readers: &[VirtualEncoder]) {
@@ -134,23 +134,23 @@ impl<'a> Rest<'a> {
     ) {
         let memory = if group.is_empty() { number(memory_mb(self.pid)) } else { String::new() };
         let threads = Counted::of(self.pid).threads(group);
-        cells(report, what, &empty[index], &full[index], &memory, threads, goal);
+        cells(report, what, &empty[index], full.get(index), &memory, threads, goal);
     }
 
     fn pcscd_row(&self, report: &mut Report, client: &str, empty: &[Cost], full: &[Cost]) {
         let what = format!("its pcscd, with {client}");
         let threads = Counted::of(self.pcscd).threads("");
-        let [empty, full] = [empty, full].map(|costs| costs.last().unwrap());
-        cells(report, &what, empty, full, &number(memory_mb(self.pcscd)), threads, "–");
+        cells(report, &what, empty.last().unwrap(), full.last(), &number(memory_mb(self.pcscd)), threads, "–");
     }
 }
 
-fn cells(report: &mut Report, what: &str, empty: &Cost, full: &Cost, memory: &str, threads: usize, goal: &str) {
+fn cells(report: &mut Report, what: &str, empty: &Cost, full: Option<&Cost>, memory: &str, threads: usize, goal: &str) {
+    let with_cards = |of: fn(&Cost) -> f64| full.map_or_else(|| "–".to_owned(), |cost| number(of(cost)));
     report.say(&format!(
         "| {what} | {} | {} | {} | {} | {memory} | {threads} | {goal} |",
         number(empty.wakeups),
-        number(full.wakeups),
+        with_cards(|cost| cost.wakeups),
         number(empty.processor),
-        number(full.processor),
+        with_cards(|cost| cost.processor),
     ));
 }

@@ -68,10 +68,8 @@ fn cards(settings: &Settings, peer: Peer, options: &[&str]) -> Done {
         reader.control("remove");
         client.gone(PATIENCE).expect("the card's removal is seen");
         counts.push(reader.stats().since(before));
-        let written: Vec<u8> = reader.dump()[64..112].to_vec();
-        let wanted = uid.repeat(12);
-        let found: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(found, wanted, "{} has not written it", peer.name());
+        let wanted = u32::from_str_radix(&uid, 16).unwrap().to_be_bytes().repeat(12);
+        assert_eq!(reader.dump()[64..112], wanted, "{} has not written it", peer.name());
     }
     Done { counts, times: Times::new(times) }
 }

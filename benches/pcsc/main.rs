@@ -94,7 +94,9 @@ fn main() -> anyhow::Result<ExitCode> {
         eprintln!("this is a benchmark: `make bench-pcsc` runs it");
         return Ok(ExitCode::SUCCESS);
     }
-    assert!(!cfg!(debug_assertions), "built for development; `make bench-pcsc` measures what is released");
+    if cfg!(debug_assertions) {
+        anyhow::bail!("built for development; `make bench-pcsc` measures what is released");
+    }
     let report = runtime.block_on(run(&Settings::from_environment()));
     print!("{}", report.text());
     for line in report.missed() {

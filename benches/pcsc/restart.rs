@@ -66,7 +66,7 @@ pub(crate) async fn measure(settings: &Settings, report: &mut Report) {
 }
 
 fn is_term(cycle: usize) -> bool {
-    cycle % 2 == 0
+    cycle.is_multiple_of(2)
 }
 
 /// As pcscd ends in order, and as it is killed.
