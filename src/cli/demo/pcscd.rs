@@ -54,7 +54,9 @@ impl FromStr for PrivatePcscd {
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let (pid, port) = text.split_once(':').ok_or("PID:PORT")?;
-        let pid = pid.parse().ok().and_then(Pid::from_raw).ok_or("not a process id")?;
+        // Unsigned first: a negative number is no process and makes `from_raw` panic.
+        let pid = pid.parse::<u32>().ok().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).ok_or("not a process id")?;
         Ok(Self { pid, port: port.parse().map_err(|_| "not a port")? })
     }
 }
