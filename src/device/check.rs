@@ -7,7 +7,7 @@ use crate::transport::pcsc::{PcscLine, Snapshot};
 use crate::transport::serial::{OpenError, SerialLine};
 use encoder_protocols::command::ReaderInfo;
 use encoder_protocols::dialect::Reader;
-use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost, profile_of};
+use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost};
 use encoder_protocols::id::Detection;
 use std::path::Path;
 use tokio::sync::watch;
@@ -57,7 +57,7 @@ pub async fn check(path: &Path, reader: &Reader, baud: u32) -> Result<PortCheck,
 /// The same for a reader behind PC/SC, which is shared with whoever else uses it.
 pub async fn check_pcsc(seen: &Seen, snapshot: watch::Receiver<Snapshot>) -> Result<PortCheck, PortCheckError> {
     let line = PcscLine::open(&seen.reader_name, seen.address, snapshot).map_err(|_| PortCheckError::Gone)?;
-    let dialect = PcscStorageHost::new(profile_of(&seen.reader_name, None), Learnt::default());
+    let dialect = PcscStorageHost::new(seen.profile, Learnt::default());
     look(Link::Pcsc(line, Box::new(dialect))).await
 }
 
