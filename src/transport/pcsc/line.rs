@@ -52,10 +52,8 @@ pub struct PcscLine {
     /// Calls sent to the thread, and calls that it is done with.
     sent: u64,
     completed: watch::Receiver<u64>,
-    /// A call was given up after its bound: the thread is not waited for.
-    is_stuck: bool,
-    /// What a call meets meanwhile.
-    stuck_as: CardFailure,
+    /// A call was given up after its bound, and the thread is not waited for: what calls meet meanwhile.
+    stuck: Option<CardFailure>,
     /// The thread may hold a card.
     holds_card: bool,
     /// What the last connect acted on.
@@ -104,8 +102,7 @@ impl PcscLine {
             requests,
             sent: 0,
             completed,
-            is_stuck: false,
-            stuck_as: CardFailure::InUse,
+            stuck: None,
             holds_card: false,
             acted_on: None,
         })
@@ -189,16 +186,14 @@ impl PcscLine {
     /// Gives the thread a call and waits for its answer, at most for the bound.
     async fn call(&mut self, call: Call, bound: Duration) -> Result<Answer, Gone> {
         let deadline = Deadline::after(bound);
-        let given_up = match &call {
-            Call::Connect | Call::Escape(_) => Answer::Failed(CardFailure::InUse),
+        let failure = match &call {
+            Call::Connect | Call::Escape(_) => Some(CardFailure::InUse),
             // Inside our own transaction nobody else holds it up: it is the reader that is slow.
-            Call::PowerCycle | Call::Transmit(_) => Answer::Failed(CardFailure::Silent),
-            Call::Disconnect => Answer::Disconnected,
+            Call::PowerCycle | Call::Transmit(_) => Some(CardFailure::Silent),
+            Call::Disconnect => None,
         };
-        let while_stuck =
-            if matches!(call, Call::PowerCycle | Call::Transmit(_)) { CardFailure::Silent } else { CardFailure::InUse };
-        if !self.is_idle(deadline).await? {
-            return Ok(if matches!(call, Call::Disconnect) { given_up } else { Answer::Failed(self.stuck_as) });
+        if let Some(stuck) = self.stuck_until(deadline).await? {
+            return Ok(failure.map_or(Answer::Disconnected, |_| Answer::Failed(stuck)));
         }
         self.holds_card = !matches!(call, Call::Disconnect);
         let (answer, mut answered) = oneshot::channel();
@@ -214,30 +209,26 @@ impl PcscLine {
                     return Ok(answer);
                 }
                 tracing::warn!(reader = self.reader, "a call to the PC/SC service hangs: it is given up");
-                self.is_stuck = true;
-                self.stuck_as = while_stuck;
-                Ok(given_up)
+                self.stuck = Some(failure.unwrap_or(CardFailure::InUse));
+                Ok(failure.map_or(Answer::Disconnected, Answer::Failed))
             }
         }
     }
 
-    /// Waits until the thread is done with a call whose caller was dropped. Does not wait for one that hangs.
-    async fn is_idle(&mut self, deadline: Deadline) -> Result<bool, Gone> {
+    /// Waits until the thread is done with a call whose caller was dropped; what calls meet if it is not by then. Does not
+    /// wait for one that hangs.
+    async fn stuck_until(&mut self, deadline: Deadline) -> Result<Option<CardFailure>, Gone> {
         let sent = self.sent;
-        if self.is_stuck && *self.completed.borrow() != sent {
-            return if self.completed.has_changed().is_err() { Err(Gone) } else { Ok(false) };
+        if self.stuck.is_some() && *self.completed.borrow() != sent {
+            return if self.completed.has_changed().is_err() { Err(Gone) } else { Ok(self.stuck) };
         }
-        match tokio::time::timeout_at(deadline.instant(), self.completed.wait_for(|count| *count == sent)).await {
-            Ok(Ok(_)) => {
-                self.is_stuck = false;
-                Ok(true)
-            }
-            Ok(Err(_ended)) => Err(Gone),
-            Err(_elapsed) => {
-                self.is_stuck = true;
-                Ok(false)
-            }
-        }
+        let done = self.completed.wait_for(|count| *count == sent);
+        self.stuck = match tokio::time::timeout_at(deadline.instant(), done).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(_ended)) => return Err(Gone),
+            Err(_elapsed) => Some(CardFailure::InUse),
+        };
+        Ok(self.stuck)
     }
 
     fn sight(&self) -> Sight {
