@@ -19,7 +19,8 @@
 //! | [`upstream`] | the cloud as the bridge sees it |
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
 //! | [`hub`] | the Seam API |
-//! | [`daemon`] | puts the parts together and serves the control socket |
+//! | [`control`] | the control socket: what the running daemon is asked and told |
+//! | [`daemon`] | puts the parts together |
 //! | [`probe`] | diagnostics, one file a check |
 //! | [`cli`] | the command line, one file a subcommand |
 
@@ -28,6 +29,7 @@ pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod device;
 pub mod discovery;

@@ -14,11 +14,14 @@ use std::{env, fs};
 /// The crate `encoder-protocols` lies below the ground floor.
 const FLOORS: &[&[&str]] = &[
     &["fault", "api", "config", "clock", "presence"],
-    &["transport"],
+    &["transport", "telemetry"],
     &["discovery", "emulator"],
     &["device", "link", "store", "upstream", "keys"],
     &["bridge", "hub"],
-    &["cli", "probe", "daemon", "main"],
+    &["control"],
+    &["desk", "probe"],
+    &["daemon"],
+    &["cli", "main"],
 ];
 
 /// Imports within a floor: who, from whom, why.
@@ -27,9 +30,6 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("presence", "api", "presence is reported in the bridge protocol's own words"),
     ("device", "keys", "cards are read and written with the property's key"),
     ("link", "store", "links are kept in the state database"),
-    ("probe", "daemon", "what the running daemon answers on its control socket"),
-    ("cli", "probe", "`encoderd probe`"),
-    ("cli", "daemon", "`encoderd run`, `hub` and `demo`, and what the running daemon answers"),
     ("main", "cli", "the program is its command line"),
 ];
 

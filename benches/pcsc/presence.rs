@@ -6,7 +6,7 @@ use crate::rig::{Bench, Client, Events, Peer, pause, uid};
 use crate::{CONFIG, LOG, Settings, note};
 use encoderd::api::bridge::Presence;
 use encoderd::clock;
-use encoderd::daemon::control::{Answer, Request, ask};
+use encoderd::control::{Answer, Request, ask};
 use std::time::Duration;
 use tokio::time::Instant;
 

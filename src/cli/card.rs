@@ -2,7 +2,7 @@
 
 use super::status::simulated;
 use super::{ConfigArguments, print, print_json};
-use crate::daemon::control::{Answer, CardAnswer, Request, ask};
+use crate::control::{Answer, CardAnswer, Request, ask};
 use crate::device::order::CardFormat;
 use anyhow::bail;
 use clap::{Args, Subcommand};

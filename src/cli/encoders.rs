@@ -2,7 +2,7 @@
 
 use super::status::{encoders, fetch};
 use super::{ConfigArguments, print, print_json, say};
-use crate::daemon::control::{Request, ask};
+use crate::control::{Request, ask};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use uuid::Uuid;

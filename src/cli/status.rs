@@ -2,7 +2,7 @@
 
 use super::{ConfigArguments, print, print_json, table};
 use crate::api::bridge::Presence;
-use crate::daemon::control::{Answer, ControlError, EncoderAnswer, Request, StatusAnswer, ask};
+use crate::control::{Answer, ControlError, EncoderAnswer, Request, StatusAnswer, ask};
 use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! Puts the parts together: state, keys, hub, devices, bridge, control socket; and takes them apart in order.
 
-pub mod control;
 mod supervisor;
 
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
+use crate::control::{self, ControlError};
 use crate::device::registry::Registry;
 use crate::discovery::attached;
 use crate::hub::{self, HubError, PropertySettings, RunningHub};
@@ -13,7 +13,6 @@ use crate::link::Links;
 use crate::store::StoreError;
 use crate::store::state::{self, State};
 use crate::upstream::{Hub, UpstreamError};
-use control::ControlError;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};

@@ -4,7 +4,7 @@ use super::pcsc::Reader as PcscReader;
 use super::{Context, Finding, PcscFacts};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::config::Config;
-use crate::daemon::control::EncoderAnswer;
+use crate::control::EncoderAnswer;
 use crate::device::check::{PortCheck, PortCheckError, check};
 use crate::discovery::serial::{is_pty, places, ports, same_node};
 use crate::transport::serial::OpenError;

@@ -17,7 +17,7 @@ mod usb;
 pub use pcsc::Facts as PcscFacts;
 
 use crate::config::{Config, ConfigError};
-use crate::daemon::control::StatusAnswer;
+use crate::control::StatusAnswer;
 use encoder_protocols::dialect::Reader;
 use serde::Serialize;
 use std::future::Future;

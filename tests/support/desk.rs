@@ -6,7 +6,7 @@
 pub mod pcscd;
 
 use crate::READERS;
-use encoderd::daemon::control::{Answer, Request, StatusAnswer, ask};
+use encoderd::control::{Answer, Request, StatusAnswer, ask};
 use pcscd::Pcscd;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

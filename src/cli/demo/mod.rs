@@ -5,7 +5,7 @@ mod pcscd;
 
 use super::{print, say};
 use crate::config::{Config, Entrance, Property, SerialDiscovery, SerialPort};
-use crate::daemon::control::{Answer, Request, ask};
+use crate::control::{Answer, Request, ask};
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::emulator::{CardSpec, Emulator, Kind, Settings};
 use crate::hub::HubError;

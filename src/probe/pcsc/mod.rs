@@ -13,7 +13,7 @@ pub(super) use programs::Program;
 pub(super) use service::{Barrier, Installation, Installer, Reach, Starter};
 pub(super) use usb::{Held, UsbReader};
 
-use crate::daemon::control::{EncoderAnswer, StatusAnswer};
+use crate::control::{EncoderAnswer, StatusAnswer};
 use crate::device::check::{PortCheck, PortCheckError, check_pcsc};
 use crate::discovery::pcsc::{Readers, Role};
 use crate::transport::pcsc::{

@@ -2,7 +2,7 @@
 
 use super::{DaemonSight, Facts, PcscSight, Places, Reach, Reader};
 use crate::api::bridge::{EncoderState, Presence};
-use crate::daemon::control::EncoderAnswer;
+use crate::control::EncoderAnswer;
 use crate::discovery::pcsc::Role;
 use crate::probe::{Context, Finding};
 use crate::transport::pcsc::{CardState, ReaderState, ServiceProblem};

@@ -232,17 +232,17 @@ pub enum ControlError {
 
 /// What the control socket works with.
 #[derive(Clone, Debug)]
-pub(super) struct Context {
-    pub(super) links: Arc<Links>,
-    pub(super) devices: Arc<Registry>,
-    pub(super) bridge: Arc<Bridge>,
-    pub(super) hub_url: String,
-    pub(super) card_key: Option<CardKey>,
-    pub(super) attached: Option<watch::Receiver<Attached>>,
+pub(crate) struct Context {
+    pub(crate) links: Arc<Links>,
+    pub(crate) devices: Arc<Registry>,
+    pub(crate) bridge: Arc<Bridge>,
+    pub(crate) hub_url: String,
+    pub(crate) card_key: Option<CardKey>,
+    pub(crate) attached: Option<watch::Receiver<Attached>>,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
-pub(super) fn serve(path: &Path, context: Context, stop: CancellationToken) -> Result<JoinHandle<()>, ControlError> {
+pub(crate) fn serve(path: &Path, context: Context, stop: CancellationToken) -> Result<JoinHandle<()>, ControlError> {
     let bind = |source| ControlError::Bind { path: path.to_path_buf(), source };
     match std::fs::remove_file(path) {
         Ok(()) => {}
