@@ -12,6 +12,7 @@
 //! | [`transport`] | lines to readers, and the pump |
 //! | [`discovery`] | finds encoders and gives them lasting identities |
 //! | [`emulator`] | virtual encoders on ptys |
+//! | [`udev`] | rules for udev, made from the tables of readers, and for one configured port |
 //! | [`device`] | the task that owns one encoder; the only writer of cards |
 //! | [`keys`] | the property's card key and other secrets in files |
 //! | [`store`] | the databases of the hub and of the daemon, alone with SQL |
@@ -42,4 +43,5 @@ pub mod presence;
 pub mod probe;
 pub mod store;
 pub mod transport;
+pub mod udev;
 pub mod upstream;

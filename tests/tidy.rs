@@ -15,7 +15,7 @@ use std::{env, fs};
 const FLOORS: &[&[&str]] = &[
     &["fault", "api", "config", "clock", "presence"],
     &["transport", "telemetry"],
-    &["discovery", "emulator"],
+    &["discovery", "emulator", "udev"],
     &["device", "link", "store", "upstream", "keys"],
     &["bridge", "hub"],
     &["control"],

@@ -8,6 +8,7 @@ mod demo;
 mod emulate;
 mod emulator;
 mod encoders;
+mod generate;
 mod hub;
 mod keys;
 mod pair;
@@ -59,6 +60,9 @@ enum Command {
     Emulate(emulate::Arguments),
     /// Send one command to a virtual encoder, such as `place classic-1k` or `remove`.
     Emulator(emulator::Arguments),
+    /// Write man pages or shell completions, for packages.
+    #[command(hide = true)]
+    Generate(generate::Arguments),
 }
 
 /// `--config`, as most commands have it.
@@ -100,6 +104,7 @@ pub fn main() -> ExitCode {
             Command::Pair(arguments) => pair::run(&arguments).await,
             Command::Emulate(arguments) => emulate::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(&arguments).await,
+            Command::Generate(arguments) => generate::run(&arguments),
         }
     });
     // Blocking work that hangs, such as a port that does not close, must not keep the process alive.
@@ -190,7 +195,8 @@ fn init_log(command: &Command) -> Result<(), String> {
         | Command::Admin(_)
         | Command::Pair(_)
         | Command::Emulate(_)
-        | Command::Emulator(_) => "warn",
+        | Command::Emulator(_)
+        | Command::Generate(_) => "warn",
     };
     let wanted = match std::env::var(LOG_VARIABLE) {
         Ok(wanted) => wanted,

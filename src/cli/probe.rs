@@ -1,11 +1,12 @@
 //! `encoderd probe`: checks this PC and its encoders. Exit 0 all fine, 1 a check failed, 2 usage.
 
-use super::{ConfigArguments, print, print_json};
+use super::{ConfigArguments, print, print_json, say};
 use crate::probe::{Context, Finding, Machine, Verdict, first, run as run_checks};
+use crate::udev::{self, UsbPort};
 use clap::Args;
 use encoder_protocols::dialect::{READERS, Reader, reader};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -21,6 +22,9 @@ pub(super) struct Arguments {
     /// How the device on it speaks
     #[arg(long, value_name = "NAME", requires = "port", value_parser = dialect)]
     dialect: Option<Reader>,
+    /// Print the udev rules that give this port to encoderd, with what to do with them
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["json", "port"])]
+    udev: Option<PathBuf>,
 }
 
 fn dialect(name: &str) -> Result<Reader, String> {
@@ -38,8 +42,12 @@ struct Report<'a> {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(port) = &arguments.udev {
+        return udev_rules(port);
+    }
+    let machine = Machine::this();
     let port = arguments.port.clone().zip(arguments.dialect);
-    let context = Context::gather(Machine::this(), arguments.config.config.as_deref(), port).await;
+    let context = Context::gather(machine, arguments.config.config.as_deref(), port).await;
     let findings = run_checks(&context);
     let first = first(&findings);
     if arguments.json {
@@ -59,6 +67,21 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn lines(finding: &Finding) -> String {
     let todo = finding.remedy.as_ref().map(|remedy| format!("\n       {}{remedy}", whose(finding))).unwrap_or_default();
     format!("{}{todo}\n", finding.message)
+}
+
+/// The rules go to stdout, what to do with them to stderr, so that the one can be piped where the other says.
+fn udev_rules(port: &Path) -> anyhow::Result<ExitCode> {
+    let sysfs = std::env::var_os("SYSFS_PATH").map_or_else(|| PathBuf::from("/sys"), PathBuf::from);
+    let usb = UsbPort::look_up(&sysfs, port)?;
+    print(udev::rule_for_port(&usb).trim_end())?;
+    say(&format!(
+        "\nPut these lines into {}, as root:\n  encoderd probe --udev {} | sudo tee -a {0}\nThen let udev read them:\n  sudo sh -c \"{}\"\n\
+         The port then has a lasting name below /dev/encoderd, for `path` under [[serial]].",
+        udev::PORT_RULES_FILE,
+        port.display(),
+        udev::APPLY
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn line(finding: &Finding) -> String {

@@ -2,6 +2,7 @@
 
 use super::machine::{holders, named, portless};
 use super::{Context, Finding};
+use crate::udev::MARK;
 
 const NAME: &str = "grabbers";
 
@@ -21,7 +22,7 @@ pub(super) const GRABBERS: &[Grabber] = &[
         name: "ModemManager",
         takes_it_for: "a modem",
         remedy: "sudo systemctl disable --now ModemManager, if no modem is used here; else: \
-                 encoderd probe --udev PORT | sudo tee /etc/udev/rules.d/71-encoderd-local.rules, and restart the PC",
+                 encoderd probe --udev PORT | sudo tee -a /etc/udev/rules.d/69-encoderd-ports.rules, and restart the PC",
     },
     Grabber { name: "brltty", takes_it_for: "a braille display", remedy: "sudo apt remove brltty, then unplug the encoder and plug it in again" },
     Grabber { name: "gpsd", takes_it_for: "a GPS receiver", remedy: "sudo systemctl disable --now gpsd.socket gpsd, if no GPS is used here" },
@@ -105,5 +106,5 @@ fn takes(rules: &str, vendor: u16, product: u16) -> bool {
 /// Whether a rule tells ModemManager to leave the device alone.
 fn is_ignored(context: &Context, tty: &super::Tty) -> bool {
     let rules = context.machine.texts(&["etc/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"], ".rules");
-    rules.iter().any(|(_, text)| text.contains("ID_MM_DEVICE_IGNORE") && text.contains("encoderd") && takes(text, tty.ids.0, tty.ids.1))
+    rules.iter().any(|(_, text)| text.contains(MARK) && takes(text, tty.ids.0, tty.ids.1))
 }

@@ -2,6 +2,7 @@
 
 use super::machine::Tty;
 use super::{Context, Finding};
+use crate::udev::PORT_RULES_FILE;
 use std::path::Path;
 
 const NAME: &str = "udev";
@@ -12,7 +13,8 @@ const FILE: &str = "70-encoderd.rules";
 /// Where rules lie, the administrator's first.
 const FOLDERS: &[&str] = &["etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"];
 
-const RELOAD: &str = "sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=tty --subsystem-match=usb";
+const RELOAD: &str = "sudo udevadm control --reload && sudo udevadm trigger --action=change --subsystem-match=usb \
+     --subsystem-match=usb-serial --subsystem-match=tty";
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let machine = &context.machine;
@@ -27,7 +29,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         return vec![Finding::failed(NAME, message).remedy(format!("sudo rm {} && {RELOAD}", path.display()))];
     }
     let rules: Vec<(String, String)> = machine.texts(FOLDERS, ".rules");
-    let ours = rules.iter().filter(|(path, text)| path.ends_with(FILE) || text.contains("encoderd"));
+    let ours = rules.iter().filter(|(path, text)| path.ends_with(FILE) || text.contains(crate::udev::MARK));
     let ours: String = ours.map(|(_, text)| text.to_lowercase()).collect::<Vec<_>>().join("\n");
     let unknown: Vec<Finding> = context
         .claimed
@@ -60,6 +62,6 @@ fn knows(rules: &str, tty: &Tty) -> bool {
 fn unknown(node: &Path) -> Finding {
     let node = node.display();
     let message = format!("no udev rule of encoderd's knows {node}: ModemManager may speak to it, and its number may change");
-    let remedy = format!("encoderd probe --udev {node} | sudo tee /etc/udev/rules.d/71-encoderd-local.rules && {RELOAD}");
+    let remedy = format!("encoderd probe --udev {node} | sudo tee -a {PORT_RULES_FILE} && {RELOAD}");
     Finding::note(NAME, message).remedy(remedy)
 }

@@ -1,6 +1,7 @@
 //! The user that encoderd runs as: whether it exists, and whether it is in the group of serial ports.
 
-use super::machine::{Source, group_name};
+use super::machine::{Source, User, group_name};
+use super::trial::Claimed;
 use super::{Context, Finding};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -22,7 +23,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     if user.uid == 0 {
         return vec![Finding::note(NAME, format!("{who}: it needs no such rights"))];
     }
-    let groups: Vec<u32> = context.claimed.iter().filter_map(group).filter(|gid| !user.groups.contains(gid)).collect();
+    let groups: Vec<u32> = context.claimed.iter().filter_map(|port| group(port, user)).collect();
     if let Some(gid) = groups.first() {
         let group = group_name(&context.machine, *gid);
         let ports: Vec<String> = context.claimed.iter().map(|port| port.path.display().to_string()).collect();
@@ -37,9 +38,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     vec![Finding::fine(NAME, who)]
 }
 
-/// The group that may open this port, where it is a group's and not everybody's.
-fn group(port: &super::trial::Claimed) -> Option<u32> {
+/// The group that may open this port, where this user may not and would in that group.
+fn group(port: &Claimed, user: &User) -> Option<u32> {
     let about = std::fs::metadata(&port.path).ok()?;
-    let (of_group, of_others) = (about.mode() & 0o060 == 0o060, about.mode() & 0o006 == 0o006);
-    (of_group && !of_others && about.gid() != 0).then(|| about.gid())
+    let of_group = about.mode() & 0o060 == 0o060 && about.gid() != 0 && !user.groups.contains(&about.gid());
+    (of_group && !user.may(&about, 6)).then(|| about.gid())
 }

@@ -6,7 +6,7 @@ mod processes;
 mod tty;
 mod unit;
 
-pub(super) use accounts::{ServiceUser, Source, group_name, mode_text, shown};
+pub(super) use accounts::{ServiceUser, Source, User, group_name, mode_text, shown};
 pub(super) use processes::{has_multiplexer, holders, listener, named, program};
 pub(super) use tty::{BRIDGE_CHIPS, Tty, portless, ttys};
 pub(super) use unit::Unit;
