@@ -1,10 +1,8 @@
 //! `encoderd probe`: checks this PC and its encoders. Exit 0 all fine, 1 a check failed, 2 usage.
 
-use super::status::fetch;
 use super::{ConfigArguments, print, print_json, say};
-use crate::config::Config;
+use crate::probe::{Context, Finding, Machine, Verdict, first, run as run_checks};
 use crate::udev::{self, UsbPort};
-use crate::probe::{Context, Finding, PcscFacts, Verdict, run as run_checks};
 use clap::Args;
 use encoder_protocols::dialect::{READERS, Reader, reader};
 use serde::Serialize;
@@ -39,6 +37,7 @@ fn dialect(name: &str) -> Result<Reader, String> {
 #[derive(Serialize)]
 struct Report<'a> {
     ok: bool,
+    first: Option<&'a Finding>,
     findings: &'a [Finding],
 }
 
@@ -46,27 +45,28 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(port) = &arguments.udev {
         return udev_rules(port);
     }
-    let named = arguments.config.config.as_deref();
-    let (config, config_file) = (Config::load(named), Config::path(named));
-    let status = match &config {
-        Ok(config) => fetch(&config.running_control_socket()).await.ok(),
-        Err(_) => None,
-    };
+    let machine = Machine::this();
     let port = arguments.port.clone().zip(arguments.dialect);
-    let pcsc = match &config {
-        Ok(config) if config.discovery.pcsc && port.is_none() => Some(PcscFacts::gather(status.as_ref()).await),
-        Ok(_) | Err(_) => None,
-    };
-    let findings = run_checks(&Context { config, config_file, status, pcsc, port }).await;
-    let ok = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
+    let context = Context::gather(machine, arguments.config.config.as_deref(), port).await;
+    let findings = run_checks(&context);
+    let first = first(&findings);
     if arguments.json {
-        print_json(&Report { ok, findings: &findings })?;
+        print_json(&Report { ok: first.is_none(), first, findings: &findings })?;
     } else {
+        if let Some(first) = first {
+            print(&format!("First: {}", lines(first)))?;
+        }
         for finding in &findings {
             print(&line(finding))?;
         }
     }
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if first.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What to begin with.
+fn lines(finding: &Finding) -> String {
+    let todo = finding.remedy.as_ref().map(|remedy| format!("\n       {}{remedy}", whose(finding))).unwrap_or_default();
+    format!("{}{todo}\n", finding.message)
 }
 
 /// The rules go to stdout, what to do with them to stderr, so that the one can be piped where the other says.
@@ -94,7 +94,12 @@ fn line(finding: &Finding) -> String {
     let mut text = format!("{mark}  {:13}  {}{simulated}", finding.check, finding.message);
     if let Some(remedy) = &finding.remedy {
         text += "\n                       hint: ";
+        text += &whose(finding);
         text += remedy;
     }
     text
+}
+
+fn whose(finding: &Finding) -> String {
+    finding.who.map(|who| format!("({}) ", who.name())).unwrap_or_default()
 }

@@ -12,7 +12,8 @@ use crate::fault::Fault;
 use crate::keys::CardKey;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
-use crate::transport::pcsc::Service;
+use crate::store::state::Waiting;
+use crate::transport::pcsc::{Service, ServiceProblem};
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -101,13 +102,35 @@ pub struct StatusAnswer {
     pub encoders: Vec<EncoderAnswer>,
     /// PC/SC as the daemon sees it; `None` where it is not to be used.
     pub pcsc: Option<PcscAnswer>,
+    /// Results that the hub has not acknowledged.
+    #[serde(default)]
+    pub outbox: Backlog,
+    /// Jobs that were begun and have not ended.
+    #[serde(default)]
+    pub journal: Backlog,
+}
+
+/// What waits, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// How many.
+    pub count: u64,
+    /// When the oldest came.
+    pub oldest_at: Option<Timestamp>,
+}
+
+impl From<Waiting> for Backlog {
+    fn from(waiting: Waiting) -> Self {
+        let oldest_at = waiting.oldest_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self { count: waiting.count, oldest_at }
+    }
 }
 
 /// PC/SC as the daemon sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PcscAnswer {
     /// Why it cannot be asked; `None` while it can, or while nothing is known yet.
-    pub problem: Option<String>,
+    pub problem: Option<ServiceProblem>,
     /// Readers that are no encoders; they are left alone.
     pub not_encoders: Vec<NotEncoderAnswer>,
 }
@@ -316,6 +339,10 @@ async fn answer(request: Request, context: &Context) -> Answer {
 }
 
 async fn status(context: &Context) -> StatusAnswer {
+    let (outbox, journal) = context.bridge.state.waiting().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot count what waits");
+        Default::default()
+    });
     StatusAnswer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -324,6 +351,8 @@ async fn status(context: &Context) -> StatusAnswer {
         card_key: context.card_key.is_some(),
         encoders: context.devices.all().iter().map(|device| encoder(context, device)).collect(),
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
+        outbox: outbox.into(),
+        journal: journal.into(),
     }
 }
 
@@ -336,7 +365,7 @@ fn pcsc(attached: &Attached) -> PcscAnswer {
     });
     PcscAnswer {
         problem: match &attached.service {
-            Service::Gone { why } => Some(why.to_string()),
+            Service::Gone { why } => Some(*why),
             Service::Starting | Service::Running => None,
         },
         not_encoders: not_encoders.collect(),

@@ -10,6 +10,7 @@ use encoder_protocols::dialect::Reader;
 use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost};
 use encoder_protocols::id::Detection;
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub struct PortCheck {
     pub reader: ReaderInfo,
     /// What lies on it.
     pub card: Detection,
+    /// How long one exchange with the reader takes, where it is on a line of its own.
+    pub round_trip: Option<Duration>,
 }
 
 /// Why nothing usable answers at a port.
@@ -62,6 +65,7 @@ pub async fn check_pcsc(seen: &Seen, snapshot: watch::Receiver<Snapshot>) -> Res
 }
 
 async fn look(link: Link) -> Result<PortCheck, PortCheckError> {
+    let is_line = matches!(link, Link::Serial(..));
     let mut session = Session::new(link, CancellationToken::new());
     let info = session.open().await.map_err(|trouble| match trouble {
         Trouble::PortGone => PortCheckError::Gone,
@@ -79,6 +83,7 @@ async fn look(link: Link) -> Result<PortCheck, PortCheckError> {
         | Trouble::NoUid => PortCheckError::Silent,
     })?;
     let card = session.detect().await;
+    let round_trip = if is_line { session.round_trip().await } else { None };
     session.close().await;
     let card = card.map_err(|trouble| match trouble {
         Trouble::InUse => PortCheckError::InUse,
@@ -95,5 +100,5 @@ async fn look(link: Link) -> Result<PortCheck, PortCheckError> {
         | Trouble::KeyRefused
         | Trouble::CardRefused => PortCheckError::Field,
     })?;
-    Ok(PortCheck { reader: info, card })
+    Ok(PortCheck { reader: info, card, round_trip })
 }

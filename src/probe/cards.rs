@@ -1,16 +1,44 @@
-//! Cards on PC/SC readers that say nothing, or less than they should.
+//! Cards on the encoders: of which family, and those that say nothing, or less than they should.
 
 use super::pcsc::Reader;
+use super::trial::{Outcome, Trial};
 use super::{Context, Finding, PcscFacts};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::device::check::PortCheckError;
 use crate::transport::pcsc::CardState;
+use encoder_protocols::family::{CardKind, FAMILIES, identify};
+use encoder_protocols::id::Detection;
 
 const NAME: &str = "cards";
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let readers = context.pcsc.iter().flat_map(PcscFacts::readers);
-    readers.filter(|reader| reader.is_encoder()).filter_map(judge).collect()
+    let behind_pcsc = readers.filter(|reader| reader.is_encoder()).filter_map(judge);
+    context.trials.iter().filter_map(on_line).chain(behind_pcsc).collect()
+}
+
+/// A card on a port that was tried.
+fn on_line(trial: &Trial) -> Option<Finding> {
+    let Outcome::Tried(Ok(check)) = &trial.outcome else { return None };
+    let path = trial.path.display();
+    let finding = match &check.card {
+        Detection::None => return None,
+        Detection::Several => Finding::note(NAME, format!("{path}: several cards lie there"))
+            .remedy("leave one card on the encoder"),
+        Detection::One(target) => {
+            let kind = identify(target);
+            let family = FAMILIES.iter().find(|family| (family.recognise)(target).is_some()).map(|family| family.name);
+            match (kind, family) {
+                (CardKind::Classic(_), Some(family)) => Finding::fine(NAME, format!("{path}: a {family} card")),
+                (_, family) => {
+                    let what = family.map_or("card of no family that encoderd knows".to_owned(), |family| format!("{family} card"));
+                    Finding::note(NAME, format!("{path}: a {what}, which cannot become a key"))
+                        .remedy("take a MIFARE Classic card")
+                }
+            }
+        }
+    };
+    Some(finding.simulated(trial.simulated))
 }
 
 fn judge(reader: &Reader) -> Option<Finding> {

@@ -1,30 +1,20 @@
 //! Whether each encoder answers in its dialect: the running daemon is asked; a port that nobody holds is tried.
 
 use super::pcsc::Reader as PcscReader;
+use super::trial::{Outcome, Trial};
 use super::{Context, Finding, PcscFacts};
 use crate::api::bridge::{EncoderState, Presence};
-use crate::config::Config;
 use crate::control::EncoderAnswer;
-use crate::device::check::{PortCheck, PortCheckError, check};
-use crate::discovery::serial::{is_pty, places, ports, same_node};
+use crate::device::check::{PortCheck, PortCheckError};
+use crate::fault::FaultKind;
 use crate::transport::serial::OpenError;
-use encoder_protocols::dialect::Reader;
 use encoder_protocols::id::Detection;
-use std::path::Path;
 
 const NAME: &str = "encoders";
 
-pub(super) async fn look(context: &Context) -> Vec<Finding> {
-    if let Some((path, reader)) = &context.port {
-        let held = context
-            .status
-            .iter()
-            .flat_map(|status| &status.encoders)
-            .find(|held| same_node(Path::new(&held.port), path));
-        return vec![match held {
-            Some(encoder) => from_daemon(encoder),
-            None => try_port(path, reader, reader.baud).await,
-        }];
+pub(super) fn look(context: &Context) -> Vec<Finding> {
+    if context.port.is_some() {
+        return context.trials.iter().map(|trial| tried(context, trial)).collect();
     }
     if let Some(status) = &context.status {
         return match status.encoders.as_slice() {
@@ -32,16 +22,11 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
             encoders => encoders.iter().map(from_daemon).collect(),
         };
     }
-    let Ok(config) = &context.config else { return Vec::new() };
-    direct(config, context.pcsc.as_ref().map_or(&[], PcscFacts::readers)).await
-}
-
-async fn direct(config: &Config, behind_pcsc: &[PcscReader]) -> Vec<Finding> {
-    let found = places(config, &ports());
-    let mut findings = Vec::new();
-    for device in &found {
-        findings.push(try_port(&device.place.path, &device.place.reader, device.place.baud).await);
+    if context.config.is_err() {
+        return Vec::new();
     }
+    let behind_pcsc = context.pcsc.as_ref().map_or(&[][..], PcscFacts::readers);
+    let mut findings: Vec<Finding> = context.trials.iter().map(|trial| tried(context, trial)).collect();
     let readers: Vec<&PcscReader> = behind_pcsc.iter().filter(|reader| reader.is_encoder()).collect();
     findings.extend(readers.iter().filter_map(|reader| behind(reader)));
     if findings.is_empty() && readers.is_empty() {
@@ -64,7 +49,7 @@ fn behind(reader: &PcscReader) -> Option<Finding> {
         Err(PortCheckError::Nameless) => return None,
         Err(error) => {
             let finding = Finding::failed(NAME, format!("{name}: {error}"));
-            match remedy(error, "pcsc") {
+            match remedy(error, &name, "pcsc", "$USER") {
                 Some(remedy) => finding.remedy(remedy),
                 None => finding,
             }
@@ -105,19 +90,21 @@ fn from_daemon(encoder: &EncoderAnswer) -> Finding {
             }
         }
         EncoderState::Offline | EncoderState::Unavailable | EncoderState::Silent => {
-            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned())))
+            let kind = encoder.fault.as_ref().map_or(FaultKind::EncoderOffline, |fault| fault.kind);
+            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned()))).remedy(step(kind))
         }
     };
     finding.simulated(encoder.simulated)
 }
 
-async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
-    let (name, dialect) = (path.display(), reader.dialect);
-    let finding = match check(path, reader, baud).await {
-        Ok(answer) => answering(&name.to_string(), dialect, &answer),
-        Err(error) => {
+fn tried(context: &Context, trial: &Trial) -> Finding {
+    let (name, dialect) = (trial.path.display(), trial.dialect);
+    let finding = match &trial.outcome {
+        Outcome::Held(encoder) => return from_daemon(encoder),
+        Outcome::Tried(Ok(answer)) => answering(&name.to_string(), dialect, answer),
+        Outcome::Tried(Err(error)) => {
             // What cannot be opened names its port itself.
-            let message = match &error {
+            let message = match error {
                 PortCheckError::Open(error) => error.to_string(),
                 PortCheckError::Gone
                 | PortCheckError::Silent
@@ -127,22 +114,24 @@ async fn try_port(path: &Path, reader: &Reader, baud: u32) -> Finding {
                 | PortCheckError::Field => format!("{name}: {error}"),
             };
             let finding = Finding::failed(NAME, message);
-            match remedy(&error, dialect) {
+            match remedy(error, &trial.path.display().to_string(), dialect, &context.service.name) {
                 Some(remedy) => finding.remedy(remedy),
                 None => finding,
             }
         }
     };
-    finding.simulated(is_pty(path))
+    finding.simulated(trial.simulated)
 }
 
-fn remedy(error: &PortCheckError, dialect: &str) -> Option<String> {
+fn remedy(error: &PortCheckError, name: &str, dialect: &str, user: &str) -> Option<String> {
     match error {
         PortCheckError::Open(OpenError::PermissionDenied(_)) => {
-            Some("sudo usermod -aG dialout $USER, then log in again".to_owned())
+            Some(format!("sudo usermod -aG dialout {user}, then log in again"))
         }
-        PortCheckError::Open(OpenError::NotFound(_) | OpenError::Busy { .. } | OpenError::NotASerialPort { .. }) => {
-            None
+        PortCheckError::Open(OpenError::NotFound(_)) => Some("plug the encoder in, or correct its path".to_owned()),
+        PortCheckError::Open(OpenError::Busy { .. }) => Some(format!("close that program; which it is: sudo fuser -v {name}")),
+        PortCheckError::Open(OpenError::NotASerialPort { .. }) => {
+            Some("correct the path: it must lead to a serial port, such as /dev/ttyUSB0".to_owned())
         }
         PortCheckError::Gone | PortCheckError::Field => Some("unplug the encoder and plug it back in".to_owned()),
         PortCheckError::InUse => Some("close that program".to_owned()),
@@ -151,5 +140,16 @@ fn remedy(error: &PortCheckError, dialect: &str) -> Option<String> {
             Some(format!("check cable and power; if another kind of device is there, {dialect} is the wrong dialect"))
         }
         PortCheckError::WrongDialect => Some("choose the dialect of this device".to_owned()),
+    }
+}
+
+/// What a clerk can do about an encoder that the daemon cannot use, where no other check has said it.
+fn step(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::EncoderOffline => "plug the encoder in; if it is, another cable or USB port",
+        FaultKind::PortBusy | FaultKind::ReaderInUse => "close the program that has it",
+        FaultKind::EncoderAmbiguous => "unplug one of the two",
+        FaultKind::EncoderSilent => "unplug the encoder, wait five seconds and plug it back in",
+        _ => "encoderd status",
     }
 }

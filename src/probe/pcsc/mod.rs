@@ -203,6 +203,11 @@ impl Facts {
         }
     }
 
+    /// The readers on USB that are known to be encoders.
+    pub(super) fn usb_encoders(&self) -> impl Iterator<Item = &UsbReader> {
+        self.usb.iter().filter(|reader| reader.profile().is_some())
+    }
+
     /// Whether somebody needs PC/SC here: an encoder for it is plugged in, or was used before.
     pub(super) fn is_needed(&self) -> bool {
         self.usb.iter().any(|reader| reader.profile().is_some())
@@ -219,22 +224,9 @@ fn user_id(status: Option<&StatusAnswer>) -> u32 {
 fn of_daemon(status: &StatusAnswer) -> Option<DaemonSight> {
     let pcsc = status.pcsc.as_ref()?;
     Some(DaemonSight {
-        problem: pcsc.problem.as_deref().map(problem_in_words),
+        problem: pcsc.problem,
         knows_readers: status.encoders.iter().any(is_behind_pcsc),
     })
-}
-
-/// The problem that a daemon tells in these words.
-fn problem_in_words(words: &str) -> ServiceProblem {
-    let with_remedy = [
-        ServiceProblem::NotInstalled,
-        ServiceProblem::NotRunning,
-        ServiceProblem::SocketDenied,
-        ServiceProblem::Denied,
-    ];
-    let code = || words.rsplit_once("0x").and_then(|(_, code)| u32::from_str_radix(code, 16).ok());
-    let known = with_remedy.into_iter().find(|problem| problem.to_string() == words);
-    known.unwrap_or_else(|| ServiceProblem::Other(code().unwrap_or_default()))
 }
 
 fn is_behind_pcsc(encoder: &EncoderAnswer) -> bool {
@@ -311,23 +303,4 @@ async fn is_refused(reader_name: String) -> bool {
     let asked = tokio::task::spawn_blocking(move || attributes(&reader_name).err());
     let answered = tokio::time::timeout(ANSWER_BOUND, asked).await;
     answered.is_ok_and(|asked| asked.is_ok_and(|error| error.is_some_and(|error| meaning(error) == Meaning::Denied)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_daemons_problem_is_understood_by_its_words() {
-        for problem in [
-            ServiceProblem::NotInstalled,
-            ServiceProblem::NotRunning,
-            ServiceProblem::SocketDenied,
-            ServiceProblem::Denied,
-            ServiceProblem::Other(0x8010_0014),
-        ] {
-            assert_eq!(problem_in_words(&problem.to_string()), problem);
-        }
-        assert_eq!(problem_in_words("something new"), ServiceProblem::Other(0));
-    }
 }

@@ -115,13 +115,9 @@ impl Machine {
 
     /// What a check finds.
     pub(in crate::probe) fn look(&self, check: fn(&Context) -> Vec<Finding>) -> Vec<Finding> {
-        check(&Context {
-            config: Ok(crate::config::Config::default()),
-            config_file: PathBuf::new(),
-            status: None,
-            pcsc: Some(self.facts()),
-            port: None,
-        })
+        let mut context = Context::bare(Ok(crate::config::Config::default()));
+        context.pcsc = Some(self.facts());
+        check(&context)
     }
 
     /// The one thing that a check finds.

@@ -51,6 +51,15 @@ pub struct JournalRow {
     pub outcome: Option<Outcome>,
 }
 
+/// What waits in the outbox or the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub count: u64,
+    /// When the oldest came, in milliseconds since 1970.
+    pub oldest_ms: Option<i64>,
+}
+
 impl State {
     /// Opens the state database of a state directory, makes it when it is missing.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
@@ -233,6 +242,16 @@ impl State {
         rows.iter().map(|row| from_json(&row.try_get::<String, _>(0)?)).collect()
     }
 
+    /// What waits: results for the cloud, and jobs that have not ended.
+    pub async fn waiting(&self) -> Result<(Waiting, Waiting), StoreError> {
+        let mut read = self.database.read().await?;
+        let outbox = sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox").fetch_one(&mut *read).await?;
+        let journal = sqlx::query("SELECT COUNT(*), MIN(created_at) FROM journal WHERE outcome IS NULL")
+            .fetch_one(&mut *read)
+            .await?;
+        Ok((waiting(&outbox)?, waiting(&journal)?))
+    }
+
     /// Takes an acknowledged result out of the outbox.
     pub async fn outbox_remove(&self, attempt: Uuid) -> Result<(), StoreError> {
         let mut write = self.database.begin(Realm::Common).await?;
@@ -279,6 +298,11 @@ async fn queue(write: &mut super::Connection, result: &ResultRequest) -> Result<
     .execute(write)
     .await?;
     Ok(())
+}
+
+fn waiting(row: &AnyRow) -> Result<Waiting, StoreError> {
+    let count: i64 = row.try_get(0)?;
+    Ok(Waiting { count: u64::try_from(count).unwrap_or(0), oldest_ms: row.try_get(1)? })
 }
 
 fn link(row: &AnyRow) -> Result<LinkRow, StoreError> {
@@ -356,6 +380,8 @@ mod tests {
         assert_eq!((again.issued_at, again.job.fence), (1000, 2));
         assert_eq!(again.card_number.as_deref(), Some("04a1b2c3"));
         assert_eq!(state.unfinished().await.unwrap().len(), 1);
+        let (outbox, journal) = state.waiting().await.unwrap();
+        assert_eq!((outbox, journal.count, journal.oldest_ms.is_some()), (Waiting::default(), 1, true));
     }
 
     #[tokio::test]
@@ -366,6 +392,7 @@ mod tests {
         state.outbox_remove(job(1).action_attempt_id).await.unwrap();
         state.journal_finish(&result("bb")).await.unwrap();
         assert!(state.outbox().await.unwrap().is_empty());
+        assert_eq!(state.waiting().await.unwrap(), Default::default());
         assert!(state.unfinished().await.unwrap().is_empty());
         let kept = state.journal_begin(&job(3), 3000).await.unwrap().outcome;
         assert_eq!(kept, Some(result("aa").outcome));

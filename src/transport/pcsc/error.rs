@@ -1,6 +1,7 @@
 //! What an error of PC/SC means. The one place that reads the codes.
 
 use pcsc::Error;
+use serde::{Deserialize, Serialize};
 
 /// What an error says about what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,8 @@ pub fn meaning(error: Error) -> Meaning {
 }
 
 /// Why the PC/SC service cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum ServiceProblem {
     /// There is no pcscd on this machine.
     #[error("pcscd is not installed: readers behind PC/SC need it")]
