@@ -2,6 +2,7 @@
 //! `probe` ask the running daemon through.
 
 use crate::api::bridge::{EncoderState, Presence};
+use crate::backup::nightly::BackupStatus;
 use crate::bridge::{Bridge, report};
 use crate::device::DeviceHandle;
 use crate::device::order::CardFormat;
@@ -101,6 +102,9 @@ pub struct StatusAnswer {
     pub encoders: Vec<EncoderAnswer>,
     /// PC/SC as the daemon sees it; `None` where it is not to be used.
     pub pcsc: Option<PcscAnswer>,
+    /// The nightly backups; `None` where there are to be none.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
 }
 
 /// PC/SC as the daemon sees it.
@@ -239,6 +243,7 @@ pub(crate) struct Context {
     pub(crate) hub_url: String,
     pub(crate) card_key: Option<CardKey>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
+    pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
@@ -324,6 +329,7 @@ async fn status(context: &Context) -> StatusAnswer {
         card_key: context.card_key.is_some(),
         encoders: context.devices.all().iter().map(|device| encoder(context, device)).collect(),
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
+        backup: context.backup.as_ref().map(|backup| backup.borrow().clone()),
     }
 }
 
