@@ -73,6 +73,13 @@ pub struct Config {
     pub serial: Vec<SerialPort>,
     /// `[property]`
     pub property: Option<Property>,
+    /// `[backup]`
+    pub backup: Backup,
+    /// `[retention]`
+    pub retention: Retention,
+    /// The file that it was read from; none: there is none, and everything has its default.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// `[daemon]`
@@ -215,6 +222,46 @@ pub struct Property {
     pub entrances: Vec<Entrance>,
 }
 
+/// `[backup]`: the copies that are made by themselves, and what opens the secrets of every backup.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Whether one is made each day.
+    pub nightly: bool,
+    /// When, in the property's time.
+    #[serde(deserialize_with = "time_of_day")]
+    pub at: jiff::civil::Time,
+    /// Where to; absent: `backups` in the state directory.
+    pub directory: Option<PathBuf>,
+    /// How many are kept.
+    pub keep: u32,
+    /// The file with the passphrase; absent: backups hold no secrets.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        let at = jiff::civil::time(3, 30, 0, 0);
+        Self { nightly: true, at, directory: None, keep: 14, passphrase_file: None }
+    }
+}
+
+/// `[retention]`: for how many days a hub keeps what happened; 0: for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Events.
+    pub events_days: u32,
+    /// Action attempts.
+    pub attempts_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { events_days: 90, attempts_days: 90 }
+    }
+}
+
 /// One door.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -237,6 +284,12 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
         .ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is not a duration; write it like \"8s\"")))
 }
 
+fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<jiff::civil::Time, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    jiff::civil::Time::strptime("%H:%M", &text)
+        .map_err(|_| serde::de::Error::custom(format!("\"{text}\" is not a time of day; write it like \"03:30\"")))
+}
+
 fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Reader, D::Error> {
     let text = String::deserialize(deserializer)?;
     reader(&text).copied().ok_or_else(|| {
@@ -252,7 +305,10 @@ impl Config {
         let path = Self::path(named);
         let may_be_missing = path == Path::new(DEFAULT_PATH);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path),
+            Ok(text) => {
+                let config = Self::parse(&text, &path)?;
+                Ok(Self { file: Some(path), ..config })
+            }
             Err(error) if may_be_missing && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
@@ -300,6 +356,9 @@ impl Config {
         if let Some(property) = &self.property {
             check_property(property)?;
         }
+        if self.backup.keep == 0 {
+            return Err(("backup.keep".into(), "must be 1 or more; `nightly = false` makes none".into()));
+        }
         Ok(())
     }
 
@@ -314,6 +373,11 @@ impl Config {
             .database
             .clone()
             .unwrap_or_else(|| format!("sqlite://{}", self.daemon.state_dir.join("hub.db").display()))
+    }
+
+    /// Where the nightly backups are kept.
+    pub fn backup_directory(&self) -> PathBuf {
+        self.backup.directory.clone().unwrap_or_else(|| self.daemon.state_dir.join("backups"))
     }
 
     /// Where the daemon makes its control socket: in the runtime directory that the service manager made, else beside
@@ -407,6 +471,9 @@ mod tests {
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn532\"\nbaud = 0", "serial[0].baud"),
             ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),
             ("[property]\nname = \"H\"\ntime_zone = \"Mars/Olympus\"", "property.time_zone"),
+            ("[backup]\nat = \"half past three\"", "03:30"),
+            ("[backup]\nkeep = 0", "backup.keep"),
+            ("[retention]\nevents_days = -1", "events_days"),
             (
                 "[property]\nname = \"H\"\nentrances = [{name=\"a\",door=1},{name=\"b\",door=1}]",
                 "property.entrances[1].door",

@@ -211,7 +211,7 @@ pub fn token(path: &Path) -> Result<Option<SecretString>, KeyError> {
 }
 
 /// Reads a file that only its owner may read; `None` when it is not there.
-fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
+pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
     let unreadable = |source| KeyError::Unreadable { path: path.to_path_buf(), source };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -225,7 +225,7 @@ fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
 }
 
 /// Writes a new file of mode 0600 whole or not at all: beside it, flushed to the disk, then renamed.
-fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

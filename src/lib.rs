@@ -20,12 +20,14 @@
 //! | [`upstream`] | the cloud as the bridge sees it |
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
 //! | [`hub`] | the Seam API |
+//! | [`backup`] | backup, restore, and the daemon's nightly copies |
 //! | [`control`] | the control socket: what the running daemon is asked and told |
 //! | [`daemon`] | puts the parts together |
 //! | [`probe`] | diagnostics, one file a check |
 //! | [`cli`] | the command line, one file a subcommand |
 
 pub mod api;
+pub mod backup;
 pub mod bridge;
 pub mod cli;
 pub mod clock;

@@ -15,9 +15,13 @@ pub(super) async fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode>
     let _lock = daemon::lock_state_dir(&config.daemon.state_dir)?;
     let stop = CancellationToken::new();
     let hub = crate::hub::serve(daemon::hub_settings(&config)?, stop.clone()).await?;
+    let nightly = daemon::start_nightly(&config, stop.clone())?;
     tracing::info!(address = %hub.address, "hub runs");
     stop_signal().await?;
     stop.cancel();
+    if let Some((_, nightly)) = nightly {
+        nightly.await?;
+    }
     hub.stopped().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 it failed (or a check did), 2 usage.
 
 mod admin;
+mod backup;
 mod card;
 mod demo;
 mod emulate;
@@ -12,7 +13,9 @@ mod generate;
 mod hub;
 mod keys;
 mod pair;
+mod passphrase;
 mod probe;
+mod restore;
 mod run;
 mod status;
 
@@ -56,6 +59,10 @@ enum Command {
     Admin(admin::Arguments),
     /// Pair this desk with a hub, by a code.
     Pair(pair::Arguments),
+    /// Put everything that a new PC needs into one file, while the daemon runs or not.
+    Backup(backup::Arguments),
+    /// Put a backup in the place of the state directory, while the daemon does not run.
+    Restore(restore::Arguments),
     /// Play a virtual encoder, on a pty or behind PC/SC.
     Emulate(emulate::Arguments),
     /// Send one command to a virtual encoder, such as `place classic-1k` or `remove`.
@@ -102,6 +109,8 @@ pub fn main() -> ExitCode {
             Command::Keys(arguments) => keys::run(&arguments),
             Command::Admin(arguments) => admin::run(arguments).await,
             Command::Pair(arguments) => pair::run(&arguments).await,
+            Command::Backup(arguments) => backup::run(arguments).await,
+            Command::Restore(arguments) => restore::run(arguments).await,
             Command::Emulate(arguments) => emulate::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(&arguments).await,
             Command::Generate(arguments) => generate::run(&arguments),
@@ -194,6 +203,8 @@ fn init_log(command: &Command) -> Result<(), String> {
         | Command::Keys(_)
         | Command::Admin(_)
         | Command::Pair(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Emulate(_)
         | Command::Emulator(_)
         | Command::Generate(_) => "warn",

@@ -2,6 +2,7 @@
 
 use super::{ConfigArguments, print, print_json, table};
 use crate::api::bridge::Presence;
+use crate::backup::nightly::BackupStatus;
 use crate::control::{Answer, ControlError, EncoderAnswer, Request, StatusAnswer, ask};
 use clap::Args;
 use std::path::Path;
@@ -71,7 +72,25 @@ fn text(status: &StatusAnswer) -> String {
             text = format!("{text}\nnot an encoder: {} ({})", reader.reader, reader.why);
         }
     }
+    if let Some(backup) = &status.backup {
+        text = format!("{text}\n\n{}", last_backup(backup));
+    }
     text
+}
+
+fn last_backup(backup: &BackupStatus) -> String {
+    let secrets = if backup.with_secrets { "" } else { ", without the card key" };
+    let last = match (&backup.last_at, &backup.last_file) {
+        (Some(at), Some(file)) => {
+            let size = backup.last_bytes.map_or_else(String::new, |bytes| format!(", {} KiB", bytes.div_ceil(1024)));
+            format!("last backup {at}: {}{size}{secrets}", file.display())
+        }
+        (_, _) => format!("no backup yet in {}", backup.directory.display()),
+    };
+    match &backup.problem {
+        Some(problem) => format!("{last}\nNO BACKUP WAS MADE: {problem}"),
+        None => last,
+    }
 }
 
 /// The encoders as a table, what is wrong below it.

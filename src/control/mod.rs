@@ -2,6 +2,7 @@
 //! `probe` ask the running daemon through.
 
 use crate::api::bridge::{EncoderState, Presence};
+use crate::backup::nightly::BackupStatus;
 use crate::bridge::{Bridge, report};
 use crate::device::DeviceHandle;
 use crate::device::order::CardFormat;
@@ -108,6 +109,9 @@ pub struct StatusAnswer {
     /// Jobs that were begun and have not ended.
     #[serde(default)]
     pub journal: Backlog,
+    /// The nightly backups; `None` where there are to be none.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
 }
 
 /// What waits, and since when.
@@ -262,6 +266,7 @@ pub(crate) struct Context {
     pub(crate) hub_url: String,
     pub(crate) card_key: Option<CardKey>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
+    pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
@@ -353,6 +358,7 @@ async fn status(context: &Context) -> StatusAnswer {
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
         outbox: outbox.into(),
         journal: journal.into(),
+        backup: context.backup.as_ref().map(|backup| backup.borrow().clone()),
     }
 }
 

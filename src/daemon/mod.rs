@@ -2,6 +2,8 @@
 
 mod supervisor;
 
+use crate::backup::BackupError;
+use crate::backup::nightly::{BackupStatus, Nightly};
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::control::{self, ControlError};
@@ -18,7 +20,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +75,9 @@ pub enum DaemonError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// It is not known what to back up.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
 }
 
 /// A running daemon.
@@ -89,6 +94,7 @@ pub struct Daemon {
     supervisor: JoinHandle<()>,
     pcsc: Option<JoinHandle<()>>,
     control: JoinHandle<()>,
+    nightly: Option<JoinHandle<()>>,
     stops: Stops,
     state: State,
     /// Held for as long as the daemon runs; the lock ends with it.
@@ -132,6 +138,7 @@ impl Daemon {
         let control_socket = config.control_socket();
         let (attached, pcsc) =
             if config.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
+        let (backup, nightly) = start_nightly(&config, stops.work.clone())?.unzip();
         let control = control::serve(
             &control_socket,
             control::Context {
@@ -141,6 +148,7 @@ impl Daemon {
                 hub_url: cloud.url,
                 card_key: card_key.clone(),
                 attached: attached.clone(),
+                backup,
             },
             stops.devices.clone(),
         )?;
@@ -156,6 +164,7 @@ impl Daemon {
             supervisor,
             pcsc,
             control,
+            nightly,
             stops,
             state,
             _lock: lock,
@@ -167,6 +176,9 @@ impl Daemon {
     pub async fn stop(self) {
         self.stops.work.cancel();
         joined("bridge", self.bridge).await;
+        if let Some(nightly) = self.nightly {
+            joined("nightly backup", nightly).await;
+        }
         self.stops.devices.cancel();
         joined("supervisor", self.supervisor).await;
         if let Some(pcsc) = self.pcsc {
@@ -227,6 +239,16 @@ fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, Da
         (None, None) if has_run_before => Err(DaemonError::CardKeyLost { path: state_dir.join(keys::CARD_KEY_FILE) }),
         (None, None) => Ok(Some(CardKey::create(state_dir)?)),
     }
+}
+
+/// Starts to make nightly backups, unless there are to be none.
+pub fn start_nightly(
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<Option<(watch::Receiver<BackupStatus>, JoinHandle<()>)>, DaemonError> {
+    let Some(nightly) = Nightly::of(config)? else { return Ok(None) };
+    let (sender, status) = watch::channel(nightly.status());
+    Ok(Some((status, tokio::spawn(nightly.run(sender, stop)))))
 }
 
 /// The address to reach a hub at that may listen on all addresses.

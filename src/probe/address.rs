@@ -28,11 +28,13 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             let end = holder.map_or(format!("sudo ss -ltnp 'sport = :{port}'"), |(name, pid)| {
                 if name == "encoderd" { format!("sudo kill {pid}") } else { format!("end {name}: sudo kill {pid}") }
             });
-            Finding::failed(NAME, format!("{who} has {address}, which [hub] listen names")).remedy(format!("{end}, {change}"))
+            Finding::failed(NAME, format!("{who} has {address}, which [hub] listen names"))
+                .remedy(format!("{end}, {change}"))
         }
         ErrorKind::AddrNotAvailable => {
-            Finding::failed(NAME, format!("{address}, which [hub] listen names, is no address of this PC"))
-                .remedy(format!("set `listen = \"127.0.0.1:{port}\"` under [hub]: sudoedit {}", context.config_file.display()))
+            Finding::failed(NAME, format!("{address}, which [hub] listen names, is no address of this PC")).remedy(
+                format!("set `listen = \"127.0.0.1:{port}\"` under [hub]: sudoedit {}", context.config_file.display()),
+            )
         }
         ErrorKind::PermissionDenied => {
             Finding::note(NAME, format!("this user may not serve at {address}: ports below 1024 are root's"))

@@ -91,7 +91,8 @@ fn from_daemon(encoder: &EncoderAnswer) -> Finding {
         }
         EncoderState::Offline | EncoderState::Unavailable | EncoderState::Silent => {
             let kind = encoder.fault.as_ref().map_or(FaultKind::EncoderOffline, |fault| fault.kind);
-            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned()))).remedy(step(kind))
+            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned())))
+                .remedy(step(kind))
         }
     };
     finding.simulated(encoder.simulated)
@@ -129,7 +130,9 @@ fn remedy(error: &PortCheckError, name: &str, dialect: &str, user: &str) -> Opti
             Some(format!("sudo usermod -aG dialout {user}, then log in again"))
         }
         PortCheckError::Open(OpenError::NotFound(_)) => Some("plug the encoder in, or correct its path".to_owned()),
-        PortCheckError::Open(OpenError::Busy { .. }) => Some(format!("close that program; which it is: sudo fuser -v {name}")),
+        PortCheckError::Open(OpenError::Busy { .. }) => {
+            Some(format!("close that program; which it is: sudo fuser -v {name}"))
+        }
         PortCheckError::Open(OpenError::NotASerialPort { .. }) => {
             Some("correct the path: it must lead to a serial port, such as /dev/ttyUSB0".to_owned())
         }

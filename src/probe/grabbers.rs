@@ -24,8 +24,16 @@ pub(super) const GRABBERS: &[Grabber] = &[
         remedy: "sudo systemctl disable --now ModemManager, if no modem is used here; else: \
                  encoderd probe --udev PORT | sudo tee -a /etc/udev/rules.d/69-encoderd-ports.rules, and restart the PC",
     },
-    Grabber { name: "brltty", takes_it_for: "a braille display", remedy: "sudo apt remove brltty, then unplug the encoder and plug it in again" },
-    Grabber { name: "gpsd", takes_it_for: "a GPS receiver", remedy: "sudo systemctl disable --now gpsd.socket gpsd, if no GPS is used here" },
+    Grabber {
+        name: "brltty",
+        takes_it_for: "a braille display",
+        remedy: "sudo apt remove brltty, then unplug the encoder and plug it in again",
+    },
+    Grabber {
+        name: "gpsd",
+        takes_it_for: "a GPS receiver",
+        remedy: "sudo systemctl disable --now gpsd.socket gpsd, if no GPS is used here",
+    },
 ];
 
 /// The rules by which brltty and gpsd take bridge chips.

@@ -27,7 +27,8 @@ fn judge(context: &Context) -> Option<Finding> {
     }
     let name = &service.name;
     let rules = context.machine.texts(RULES, ".rules");
-    let names_it = |text: &str| text.contains("access_pcsc") && text.contains("access_card") && text.contains(name.as_str());
+    let names_it =
+        |text: &str| text.contains("access_pcsc") && text.contains("access_card") && text.contains(name.as_str());
     if rules.iter().any(|(_, text)| names_it(text)) {
         return Some(Finding::fine(NAME, format!("a rule lets {name} use PC/SC")));
     }

@@ -18,6 +18,7 @@
 //!
 //! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
 
+pub mod copy;
 pub mod hub;
 mod postgres;
 mod readers;
@@ -333,6 +334,20 @@ impl StoreError {
     }
 }
 
+/// The file that a database address names; `None`: it is not a file's.
+pub fn file_of(url: &str) -> Result<Option<PathBuf>, StoreError> {
+    if is_postgres(url) { Ok(None) } else { sqlite::path_of(url).map(Some) }
+}
+
+/// Whether a database address holds a password.
+pub fn has_password(url: &str) -> bool {
+    sqlite::without_password(url) != url
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
+}
+
 /// An open database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -358,8 +373,7 @@ impl Database {
         sqlx::any::install_default_drivers();
         let (rings, _) = broadcast::channel(RINGS_MAX);
         let closed = CancellationToken::new();
-        let is_postgres = url.starts_with("postgres:") || url.starts_with("postgresql:");
-        let (engine, place) = if is_postgres {
+        let (engine, place) = if is_postgres(url) {
             let (pool, place) = postgres::connect(url).await?;
             (Engine::Postgres(pool), place)
         } else {

@@ -252,6 +252,7 @@ fn control_socket(directory: &Path, encoder: &str) -> PathBuf {
 fn config(directory: &Path, port: u16, is_pcsc: bool) -> Config {
     let mut config = Config::default();
     config.daemon.state_dir = directory.to_path_buf();
+    config.backup.nightly = false;
     config.hub.listen = SocketAddr::from(([127, 0, 0, 1], port));
     // Whoever tries things out has the receiver of his webhooks on the same machine.
     config.hub.webhook_allow_private = true;

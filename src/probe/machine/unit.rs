@@ -63,9 +63,15 @@ impl Unit {
         Self {
             file: Some(format!("/{file}")),
             is_masked,
-            is_enabled: wants.into_iter().any(|folder| machine.is_there(&format!("etc/systemd/system/{folder}/{NAME}"))),
+            is_enabled: wants
+                .into_iter()
+                .any(|folder| machine.is_there(&format!("etc/systemd/system/{folder}/{NAME}"))),
             user: of("User").pop().or_else(|| (!is_masked).then(|| "root".to_owned())),
-            groups: of("SupplementaryGroups").iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect(),
+            groups: of("SupplementaryGroups")
+                .iter()
+                .flat_map(|line| line.split_whitespace())
+                .map(str::to_owned)
+                .collect(),
             state: state(machine).await,
         }
     }

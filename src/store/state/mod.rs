@@ -10,7 +10,8 @@ use sqlx::any::AnyRow;
 use std::path::Path;
 use uuid::Uuid;
 
-const SCHEMA: Schema = Schema { name: "state", migrations: &[include_str!("0001_start.sql")] };
+/// The daemon's state database.
+pub const SCHEMA: Schema = Schema { name: "state", migrations: &[include_str!("0001_start.sql")] };
 
 /// The file in the state directory.
 pub const FILE: &str = "state.db";
