@@ -20,6 +20,7 @@
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
 //! | [`hub`] | the Seam API |
 //! | [`control`] | the control socket: what the running daemon is asked and told |
+//! | [`desk`] | the clerk's page, and who may use it |
 //! | [`daemon`] | puts the parts together |
 //! | [`probe`] | diagnostics, one file a check |
 //! | [`cli`] | the command line, one file a subcommand |
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod desk;
 pub mod device;
 pub mod discovery;
 pub mod emulator;

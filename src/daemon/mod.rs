@@ -5,6 +5,7 @@ mod supervisor;
 use crate::bridge::Bridge;
 use crate::config::{self, Config};
 use crate::control::{self, ControlError};
+use crate::desk;
 use crate::device::registry::Registry;
 use crate::discovery::attached;
 use crate::hub::{self, HubError, PropertySettings, RunningHub};
@@ -17,7 +18,7 @@ use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -132,18 +133,18 @@ impl Daemon {
         let control_socket = config.control_socket();
         let (attached, pcsc) =
             if config.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
-        let control = control::serve(
-            &control_socket,
-            control::Context {
-                links,
-                devices: devices.clone(),
-                bridge: bridge.clone(),
-                hub_url: cloud.url,
-                card_key: card_key.clone(),
-                attached: attached.clone(),
-            },
-            stops.devices.clone(),
-        )?;
+        let context = control::Context {
+            links,
+            devices: devices.clone(),
+            bridge: bridge.clone(),
+            hub_url: cloud.url,
+            card_key: card_key.clone(),
+            attached: attached.clone(),
+            stop: stops.devices.clone(),
+        };
+        let control = control::serve(&control_socket, context.clone(), stops.devices.clone())?;
+        // It is empty: nobody else fills it.
+        let _filled = cloud.page.set(context);
         let supervisor = supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
         let supervisor = tokio::spawn(supervisor);
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
@@ -193,22 +194,28 @@ struct CloudSide {
     token: SecretString,
     embedded: Option<RunningHub>,
     api_key: Option<SecretString>,
+    /// For the clerk's page: filled when the devices are there.
+    page: Arc<OnceLock<control::Context>>,
 }
 
 async fn connect(config: &Config, stop: &CancellationToken) -> Result<CloudSide, DaemonError> {
     if let Some(cloud) = &config.cloud {
         let token = keys::token(&cloud.token_file)?
             .ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None });
+        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None, page: Arc::default() });
     }
-    let settings = hub_settings(config)?;
+    let mut settings = hub_settings(config)?;
     let (token, api_key) = (settings.bridge_token.clone(), settings.api_key.clone());
+    let page = Arc::new(OnceLock::new());
+    let (pin, daemon) = (config.desk.pin.clone(), page.clone());
+    settings.front = Some(desk::front(Some(desk::Local { api_key: api_key.clone(), pin, daemon })));
     let hub = hub::serve(settings, stop.clone()).await?;
     Ok(CloudSide {
         url: format!("http://{}", reachable(hub.address)),
         token,
         embedded: Some(hub),
         api_key: Some(api_key),
+        page,
     })
 }
 
@@ -263,6 +270,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         allow_simulate: config.hub.allow_simulate,
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
+        front: Some(desk::front(None)),
     })
 }
 

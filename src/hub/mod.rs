@@ -48,6 +48,7 @@ mod simulation;
 mod stream;
 mod webhooks;
 
+pub use self::auth::Peer;
 use self::deadlines::Deadlines;
 use self::limits::Limits;
 use self::live::Live;
@@ -60,7 +61,9 @@ use crate::store::hub::acs_encoders;
 use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::webhook_deliveries;
 use crate::store::{Database, Realm, Ring, StoreError};
+use axum::Router;
 use secrecy::SecretString;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +96,19 @@ pub struct Settings {
     pub webhook_allow_private: bool,
     /// How many requests a second each key may make; 0: without a bound.
     pub requests_per_second: u32,
+    /// What is served beside the hub's own paths; `None`: nothing.
+    pub front: Option<Front>,
+}
+
+/// Puts something before the hub's paths, such as a page at `/`: gets the hub's router, returns what is served. Requests
+/// carry their [`Peer`]; the hub knows nothing else of what stands there.
+#[derive(Clone)]
+pub struct Front(pub Arc<dyn Fn(Router) -> Router + Send + Sync>);
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front(..)")
+    }
 }
 
 /// A property: what the hub serves as its access system.
@@ -250,7 +266,9 @@ pub async fn serve_with(
         helpers.spawn(pass_on(hub.clone(), rings));
         helpers.spawn(deliver(Arc::new(mailroom), hub.changed()));
         helpers.close();
-        server::run(listener, routes::router(&hub), stop).await;
+        let router = routes::router(&hub);
+        let router = hub.0.settings.front.as_ref().map_or_else(|| router.clone(), |front| (front.0)(router.clone()));
+        server::run(listener, router, stop).await;
         helpers.wait().await;
         hub.store().close().await;
         tracing::info!(%address, "hub stopped");
