@@ -65,6 +65,8 @@ pub struct Config {
     pub cloud: Option<Cloud>,
     /// `[hub]`
     pub hub: Hub,
+    /// `[desk]`
+    pub desk: Desk,
     /// `[discovery]`
     pub discovery: Discovery,
     /// `[card]`
@@ -137,6 +139,15 @@ impl Default for Hub {
             requests_per_second: 1000,
         }
     }
+}
+
+/// `[desk]`: the clerk's page.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Desk {
+    /// What is asked for on this PC before the page does anything; absent: nothing.
+    #[serde(deserialize_with = "pin")]
+    pub pin: Option<SecretString>,
 }
 
 /// `[discovery]`
@@ -290,6 +301,13 @@ fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<jiff
     let text = String::deserialize(deserializer)?;
     jiff::civil::Time::strptime("%H:%M", &text)
         .map_err(|_| serde::de::Error::custom(format!("\"{text}\" is not a time of day; write it like \"03:30\"")))
+}
+
+fn pin<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_pin = (4..=12).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
+    // What was written there is not repeated: logs and terminals keep it.
+    is_pin.then(|| Some(text.into())).ok_or_else(|| serde::de::Error::custom("a PIN has 4 to 12 digits"))
 }
 
 fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Reader, D::Error> {
@@ -469,6 +487,8 @@ mod tests {
         for (text, expected) in [
             ("[daemon]\ncard_wait = \"8 parsecs\"", "8 parsecs"),
             ("[daemon]\ncard_wait = \"0s\"", "daemon.card_wait"),
+            ("[desk]\npin = \"123\"", "4 to 12 digits"),
+            ("[desk]\npin = \"12345x\"", "4 to 12 digits"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn535\"", "pn532"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn532\"\nbaud = 0", "serial[0].baud"),
             ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),

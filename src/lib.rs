@@ -23,6 +23,7 @@
 //! | [`hub`] | the Seam API |
 //! | [`backup`] | backup, restore, and the daemon's nightly copies |
 //! | [`control`] | the control socket: what the running daemon is asked and told |
+//! | [`desk`] | the clerk's page, and who may use it |
 //! | [`daemon`] | puts the parts together |
 //! | [`probe`] | diagnostics, one file a check |
 //! | [`cli`] | the command line, one file a subcommand |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod desk;
 pub mod device;
 pub mod discovery;
 pub mod emulator;

@@ -4,17 +4,19 @@
 use crate::api::bridge::{EncoderState, Presence};
 use crate::backup::nightly::BackupStatus;
 use crate::bridge::{Bridge, report};
+use crate::clock::Deadline;
 use crate::device::DeviceHandle;
-use crate::device::order::CardFormat;
+use crate::device::order::{CardFormat, EraseOrder, Failure};
 use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::store::state::Waiting;
 use crate::transport::pcsc::{Service, ServiceProblem};
+use encoder_protocols::id::Uid;
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,9 @@ use uuid::Uuid;
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long erasing a card may take: some sixty exchanges with the reader, and a few of them again.
+const ERASE_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +76,13 @@ pub enum Request {
         /// Device identity, name or encoder id; may be left out when there is one device.
         device: Option<String>,
     },
+    /// Takes the credentials off a card of this property. It stays personalised.
+    CardErase {
+        /// Device identity, name or encoder id; may be left out when there is one device.
+        device: Option<String>,
+        /// The UID in hex of the card that is meant; another one that lies there is not touched.
+        card_number: String,
+    },
 }
 
 /// An answer.
@@ -81,12 +93,20 @@ pub enum Answer {
     Status(StatusAnswer),
     /// To [`Request::CardInfo`].
     Card(CardAnswer),
+    /// To [`Request::CardErase`]: no credential is on the card any more.
+    Erased {
+        /// The one that was there.
+        acs_credential_id: Option<Uuid>,
+    },
     /// Done.
     Done,
     /// Not done.
     Error {
         /// Why, and what to do.
         message: String,
+        /// The fault's kind, where it is one of an encoder or a card.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<FaultKind>,
     },
 }
 
@@ -274,6 +294,8 @@ pub(crate) struct Context {
     pub(crate) card_key: Option<CardKey>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
     pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
+    /// Cancelled when the devices are to stop.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
@@ -329,7 +351,7 @@ async fn converse(stream: UnixStream, context: &Context) {
         let answer = match serde_json::from_str(&line) {
             Ok(Request::Watch) => return watch(&mut lines, &mut write, context).await,
             Ok(request) => answer(request, context).await,
-            Err(error) => Answer::Error { message: format!("not a request: {error}") },
+            Err(error) => Refusal::from(format!("not a request: {error}")).into(),
         };
         if tell(&mut write, &answer).await.is_err() {
             return;
@@ -381,7 +403,8 @@ async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()
     write.write_all(text.as_bytes()).await
 }
 
-async fn answer(request: Request, context: &Context) -> Answer {
+/// Does what is asked for.
+pub(crate) async fn answer(request: Request, context: &Context) -> Answer {
     let outcome = match request {
         Request::Status | Request::Watch => return Answer::Status(status(context).await),
         Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
@@ -389,8 +412,39 @@ async fn answer(request: Request, context: &Context) -> Answer {
         Request::Rename { device, name } => rename(context, &device, &name).await,
         Request::Wink { device } => wink(context, &device).await,
         Request::CardInfo { device } => card_info(context, device.as_deref()).await,
+        Request::CardErase { device, card_number } => card_erase(context, device.as_deref(), &card_number).await,
     };
-    outcome.unwrap_or_else(|message| Answer::Error { message })
+    outcome.unwrap_or_else(Answer::from)
+}
+
+/// Why something is not done.
+struct Refusal {
+    message: String,
+    kind: Option<FaultKind>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self { message, kind: None }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(Failure { fault, .. }: Failure) -> Self {
+        Self { message: fault.message, kind: Some(fault.kind) }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self { message: fault.message, kind: Some(fault.kind) }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(Refusal { message, kind }: Refusal) -> Self {
+        Self::Error { message, kind }
+    }
 }
 
 async fn status(context: &Context) -> StatusAnswer {
@@ -473,44 +527,44 @@ fn find(context: &Context, word: Option<&str>) -> Result<DeviceHandle, String> {
     }
 }
 
-async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, String> {
+async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     match report::link_by_hand(&context.bridge, device.id(), acs_encoder_id).await {
         Ok(true) => Ok(Answer::Done),
-        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url)),
-        Err(error) => Err(error.to_string()),
+        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url).into()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
-async fn unlink(context: &Context, device: &str) -> Result<Answer, String> {
+async fn unlink(context: &Context, device: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     stored(context, context.links.unlink(device.id()).await)
 }
 
-async fn rename(context: &Context, device: &str, name: &str) -> Result<Answer, String> {
+async fn rename(context: &Context, device: &str, name: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err("a name has 1 to 100 printable characters".to_owned());
+        return Err("a name has 1 to 100 printable characters".to_owned().into());
     }
     stored(context, context.links.rename(device.id(), name).await)
 }
 
-fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, String> {
+fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, Refusal> {
     outcome.map_err(|error| error.to_string())?;
     context.bridge.sync_wanted.notify_one();
     Ok(Answer::Done)
 }
 
-async fn wink(context: &Context, device: &str) -> Result<Answer, String> {
+async fn wink(context: &Context, device: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
-    device.wink().await.map_err(|failure| failure.fault.message)?;
+    device.wink().await?;
     Ok(Answer::Done)
 }
 
-async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, String> {
+async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Refusal> {
     let device = find(context, device)?;
-    let info = device.inspect(context.card_key.clone()).await.map_err(|failure| failure.fault.message)?;
+    let info = device.inspect(context.card_key.clone()).await?;
     let told = info.target.atqa_sak();
     let (atqa, sak) = told.map(|([high, low], sak)| (format!("{high:02x}{low:02x}"), format!("{sak:02x}"))).unzip();
     Ok(Answer::Card(CardAnswer {
@@ -523,6 +577,15 @@ async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, St
         format: info.format,
         credential: info.record.as_ref().map(CardCredential::from),
     }))
+}
+
+async fn card_erase(context: &Context, device: Option<&str>, card_number: &str) -> Result<Answer, Refusal> {
+    let device = find(context, device)?;
+    let key = context.card_key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
+    let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
+    let end = Deadline::after(ERASE_TIME_MAX);
+    let done = device.erase(EraseOrder { card, key, end, stop: context.stop.clone() }).await?;
+    Ok(Answer::Erased { acs_credential_id: done.erased.map(|id| Uuid::from_bytes(id.0)) })
 }
 
 /// Asks a running daemon.
@@ -546,8 +609,8 @@ impl Answers {
             return Err(ControlError::Ended);
         }
         match serde_json::from_str(&line).map_err(|error| bad(&error))? {
-            Answer::Error { message } => Err(ControlError::Refused(message)),
-            answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Done) => Ok(answer),
+            Answer::Error { message, .. } => Err(ControlError::Refused(message)),
+            answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Done) => Ok(answer),
         }
     }
 }

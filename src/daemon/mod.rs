@@ -22,6 +22,7 @@ use crate::backup::nightly::{BackupStatus, Nightly};
 use crate::bridge::Bridge;
 use crate::config::{self, Config, ConfigError};
 use crate::control::{self, ControlError};
+use crate::desk;
 use crate::device::registry::Registry;
 use crate::discovery::attached::{self, Attached};
 use crate::hub::{self, HubError, PropertySettings, RunningHub};
@@ -36,7 +37,7 @@ use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinHandle;
@@ -181,19 +182,19 @@ impl Daemon {
         let (attached, pcsc) =
             if now.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
         let (backup, nightly) = start_nightly(&now, stops.work.clone())?.unzip();
-        let control = control::serve(
-            &control_socket,
-            control::Context {
-                links,
-                devices: devices.clone(),
-                bridge: bridge.clone(),
-                hub_url: cloud.url,
-                card_key: card_key.clone(),
-                attached: attached.clone(),
-                backup,
-            },
-            stops.devices.clone(),
-        )?;
+        let context = control::Context {
+            links,
+            devices: devices.clone(),
+            bridge: bridge.clone(),
+            hub_url: cloud.url,
+            card_key: card_key.clone(),
+            attached: attached.clone(),
+            backup,
+            stop: stops.devices.clone(),
+        };
+        let control = control::serve(&control_socket, context.clone(), stops.devices.clone())?;
+        // It is empty: nobody else fills it.
+        let _filled = cloud.page.set(context);
         let status_page = match (now.daemon.status_listen, &cloud.embedded) {
             (Some(address), None) => Some(status::serve(address, readiness.clone(), stops.hub.clone()).await?),
             (_, _) => None,
@@ -375,6 +376,8 @@ struct CloudSide {
     token: SecretString,
     embedded: Option<RunningHub>,
     api_key: Option<SecretString>,
+    /// For the clerk's page: filled when the devices are there.
+    page: Arc<OnceLock<control::Context>>,
 }
 
 async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Stops) -> Result<CloudSide, DaemonError> {
@@ -384,17 +387,21 @@ async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Sto
             None => keys::token(&cloud.token_file)?,
         };
         let token = token.ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None });
+        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None, page: Arc::default() });
     }
     let mut settings = hub_settings(config)?;
     settings.service = service(config, kept, readiness.clone(), stops.closing.clone())?;
     let (token, api_key) = (settings.bridge_token.clone(), settings.api_key.clone());
+    let page = Arc::new(OnceLock::new());
+    let (pin, daemon) = (config.desk.pin.clone(), page.clone());
+    settings.front = Some(desk::front(Some(desk::Local { api_key: api_key.clone(), pin, daemon })));
     let hub = hub::serve(settings, stops.hub.clone()).await?;
     Ok(CloudSide {
         url: format!("http://{}", reachable(hub.address)),
         token,
         embedded: Some(hub),
         api_key: Some(api_key),
+        page,
     })
 }
 
@@ -471,6 +478,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
         service: hub::Service::default(),
+        front: Some(desk::front(None)),
     })
 }
 

@@ -8,10 +8,12 @@
 //! | `place` | opens the reader where it is, waits for it to come back |
 //! | `session` | commands to the reader, with their failures sorted |
 //! | `work` | waits for a card, looks at it, plans |
+//! | `erase` | takes the credentials off a card |
 //! | `run` | runs a plan's steps, alone with writing |
 //! | [`registry`] | all devices of this desk |
 
 pub mod check;
+mod erase;
 pub mod order;
 mod place;
 pub mod registry;
@@ -30,7 +32,7 @@ use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Target, Uid};
-use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, ScanOrder};
+use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, ScanOrder};
 use place::{Closed, Opened};
 use registry::Registry;
 use session::{Session, Trouble};
@@ -81,6 +83,7 @@ enum Order {
     Encode(Box<EncodeOrder>, oneshot::Sender<Result<EncodeEnd, Failure>>),
     Scan(ScanOrder, oneshot::Sender<Result<CardRead, Failure>>),
     Inspect(Option<CardKey>, oneshot::Sender<Result<CardInfo, Failure>>),
+    Erase(Box<EraseOrder>, oneshot::Sender<Result<EraseEnd, Failure>>),
     Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -126,6 +129,11 @@ impl DeviceHandle {
     /// Says what lies on the reader, at once.
     pub async fn inspect(&self, key: Option<CardKey>) -> Result<CardInfo, Failure> {
         self.ask(|reply| Order::Inspect(key, reply)).await
+    }
+
+    /// Takes the credentials off the card that lies there. Ends by itself at the order's end.
+    pub async fn erase(&self, order: EraseOrder) -> Result<EraseEnd, Failure> {
+        self.ask(|reply| Order::Erase(Box::new(order), reply)).await
     }
 
     /// Lets the reader show itself. A reader without lamp and buzzer says so.
@@ -418,6 +426,7 @@ impl DeviceTask {
             }
             Order::Scan(order, reply) => split(work::scan(session, &order, see).await, reply),
             Order::Inspect(key, reply) => split(work::inspect(session, key.as_ref()).await, reply),
+            Order::Erase(order, reply) => split(erase::run(session, &order).await, reply),
             Order::Wink(reply) => {
                 let end = session.signal(Signal::Wink).await;
                 // A caller that has gone away has seen it wink or not.
@@ -468,6 +477,7 @@ fn decline(status: &watch::Sender<Status>, order: Order) {
         Order::Encode(_, reply) => drop(reply.send(Err(failure))),
         Order::Scan(_, reply) => drop(reply.send(Err(failure))),
         Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
+        Order::Erase(_, reply) => drop(reply.send(Err(failure))),
         Order::Wink(reply) => drop(reply.send(Err(failure))),
     }
 }

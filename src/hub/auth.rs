@@ -29,9 +29,9 @@ use uuid::Uuid;
 /// The header that names a workspace.
 const WORKSPACE: &str = "seam-workspace";
 
-/// Where a request comes from.
+/// Where a request comes from: in its extensions, from the connection that it came over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub struct Peer(pub IpAddr);
 
 /// Somebody who may ask.
 pub(super) trait Caller: Sized + Send {

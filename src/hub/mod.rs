@@ -48,6 +48,7 @@ mod simulation;
 mod stream;
 mod webhooks;
 
+pub use self::auth::Peer;
 use self::deadlines::Deadlines;
 use self::limits::Limits;
 use self::live::Live;
@@ -62,7 +63,9 @@ use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::webhook_deliveries;
 use crate::store::{Database, Realm, Ring, StoreError};
 use crate::telemetry::Readiness;
+use axum::Router;
 use secrecy::SecretString;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,6 +100,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// The process around it.
     pub service: Service,
+    /// What is served beside the hub's own paths; `None`: nothing.
+    pub front: Option<Front>,
 }
 
 /// What the process around a hub has for it. The default is for a hub that is alone in its process.
@@ -109,6 +114,17 @@ pub struct Service {
     pub closing: CancellationToken,
     /// What the process knows of the other hops; the hub adds its own.
     pub readiness: Readiness,
+}
+
+/// Puts something before the hub's paths, such as a page at `/`: gets the hub's router, returns what is served. Requests
+/// carry their [`Peer`]; the hub knows nothing else of what stands there.
+#[derive(Clone)]
+pub struct Front(pub Arc<dyn Fn(Router) -> Router + Send + Sync>);
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front(..)")
+    }
 }
 
 /// A property: what the hub serves as its access system.
@@ -307,7 +323,12 @@ pub async fn serve_with(
         helpers.spawn(pass_on(hub.clone(), rings));
         helpers.spawn(deliver(Arc::new(mailroom), hub.changed()));
         helpers.close();
-        server::run(listener, routes::router(&hub), closing, stop).await;
+        let router = routes::router(&hub);
+        let router = match &hub.0.settings.front {
+            Some(front) => (front.0)(router),
+            None => router,
+        };
+        server::run(listener, router, closing, stop).await;
         helpers.wait().await;
         hub.store().close().await;
         tracing::info!(%address, "hub stopped");

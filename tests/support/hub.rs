@@ -59,6 +59,7 @@ pub async fn postgres() -> String {
 
 pub fn settings(database: String) -> Settings {
     Settings {
+        front: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         database,
         card_wait: Duration::from_secs(8),
