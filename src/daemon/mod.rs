@@ -9,7 +9,7 @@ use crate::config::{self, Config};
 use crate::control::{self, ControlError};
 use crate::device::registry::Registry;
 use crate::discovery::attached;
-use crate::hub::{self, HubError, PropertySettings, RunningHub};
+use crate::hub::{self, HubError, PropertySettings, Retention, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
@@ -285,6 +285,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         allow_simulate: config.hub.allow_simulate,
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
+        retention: Retention::days(config.retention.events_days, config.retention.attempts_days),
     })
 }
 
