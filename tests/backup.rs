@@ -13,13 +13,13 @@ mod desk;
 /// How the virtual encoders of these tests are attached.
 const READERS: desk::Readers = desk::Readers::Serial;
 
-use desk::{Desk, PATIENCE, PROGRAM, Setup};
-use encoderd::backup::archive::{Backup, Role};
+use desk::{Desk, PATIENCE, PROGRAM, RemoteDesk, Setup, VirtualEncoder, pcsc_environment};
+use encoderd::backup::archive::{Backup, Role, measure, write};
 use encoderd::backup::nightly::Nightly;
 use encoderd::config::Config;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -240,7 +240,7 @@ async fn no_secret_is_in_clear_in_any_backup() {
 }
 
 async fn open(file: &Path) -> SqliteConnection {
-    sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+    sqlx::sqlite::SqliteConnectOptions::new().filename(file).foreign_keys(false).connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -510,4 +510,123 @@ async fn old_nightly_backups_go_only_when_a_new_one_stands() {
     assert_eq!(there, [false, false, true, false], "two are kept, and the one from the future is none of them");
     assert!(other.iter().all(|file| file.exists()) && !left.exists());
     Backup::open(&made.last_file.unwrap()).unwrap().read(None).unwrap();
+}
+
+/// The same backup with another hub database in it, its manifest and checksums made to fit.
+async fn with_another_hub(desk: &Desk, file: &str, name: &str, statement: &'static str) -> String {
+    let into = desk.directory.path().join(format!("{name}-unpacked"));
+    std::fs::create_dir(&into).unwrap();
+    let mut manifest = Backup::open(Path::new(file)).unwrap().read(Some(&into)).unwrap();
+    let mut hub = open(&into.join("hub.db")).await;
+    sqlx::query(statement).execute(&mut hub).await.unwrap();
+    hub.close().await.unwrap();
+    for member in &mut manifest.members {
+        *member = measure(member.name, &into.join(member.name.file())).unwrap();
+    }
+    let to = path(desk, name);
+    write(Path::new(&to), &manifest, &into).unwrap();
+    to
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_newer_or_unfitting_backup_is_refused_and_nothing_is_changed() {
+    let mut desk = Desk::start(Setup::default()).await;
+    let (file, passphrase) = (path(&desk, "backup.tar.gz"), passphrase_file(&desk));
+    desk.terminate();
+    well(&encoderd(&desk, &["backup", "--output", &file, "--passphrase-file", &passphrase]));
+    let changed = with_another_hub(&desk, &file, "changed", "UPDATE workspace SET name = 'Mine'").await;
+    let newer = with_another_hub(&desk, &file, "newer", "UPDATE schema_version SET version = 99").await;
+    let torn = with_another_hub(&desk, &file, "torn", "UPDATE acs_entrance SET acs_system_id = 'nobody'").await;
+    let config = path(&desk, "desk.toml");
+    let cloud = format!(
+        "[daemon]\nstate_dir = \"{}\"\n[cloud]\nurl = \"http://127.0.0.1:1\"\ntoken_file = \"/nonexistent\"\n",
+        desk.state_dir().display()
+    );
+    std::fs::write(&config, cloud).unwrap();
+    let elsewhere = path(&desk, "elsewhere.toml");
+    let text = format!(
+        "[daemon]\nstate_dir = \"{}\"\n[hub]\ndatabase = \"sqlite://{}\"\n",
+        desk.state_dir().display(),
+        path(&desk, "hub.db")
+    );
+    std::fs::write(&elsewhere, text).unwrap();
+    let before = contents(desk.directory.path());
+    let own = desk.config_file();
+    let own = own.to_str().unwrap();
+    let with = ["--passphrase-file", passphrase.as_str()];
+    let without = ["--without-secrets"];
+    let cases: [(&str, &[&str], &str, &[&str]); 5] = [
+        (&changed, &with, own, &["hub.db", "somebody changed it"]),
+        (&newer, &without, own, &["version 99", "newer encoderd"]),
+        (&torn, &without, own, &["damaged", "acs_entrance"]),
+        (&file, &with, &config, &["hub with its database in a file", "[cloud]"]),
+        (&file, &with, &elsewhere, &["outside of the state directory"]),
+    ];
+    for (file, options, config, words) in cases {
+        let mut command = Command::new(PROGRAM);
+        command.args(["restore", file, "--force", "--config", config]).args(options).stdin(Stdio::null());
+        refused(&command.output().unwrap(), words);
+        assert_eq!(contents(desk.directory.path()), before, "{words:?}");
+    }
+    // The same ones without a passphrase: nobody can tell that the first was changed.
+    well(&encoderd(&desk, &["restore", &changed, "--without-secrets", "--force"]));
+}
+
+/// What a daemon is called at its hub, and its links.
+async fn identity(state_dir: &Path) -> (String, Vec<(String, Option<String>)>) {
+    let mut state = open(&state_dir.join("state.db")).await;
+    let id = sqlx::query_scalar("SELECT value FROM settings WHERE name = 'bridge_id'").fetch_one(&mut state).await;
+    let links = sqlx::query("SELECT device_id, acs_encoder_id FROM links").fetch_all(&mut state).await.unwrap();
+    (id.unwrap(), links.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
+    let hub = Desk::start(Setup::default()).await;
+    let key = path(&hub, "card-key");
+    well(&encoderd(&hub, &["keys", "export", &key]));
+    let remote = RemoteDesk::start(&hub, Some(Path::new(&key)), &[]);
+    let is_online = |encoders: &[Value]| encoders.iter().any(|encoder| encoder["state"] == "online");
+    hub.wait_for("the remote encoder", is_online).await;
+    let encoder = hub.live().await[0]["acs_encoder_id"].clone();
+    let directory = hub.directory.path().join("remote");
+    let (state_dir, config) = (remote.state_dir.clone(), directory.join("encoderd.toml"));
+    let (file, passphrase) = (path(&hub, "remote.tar.gz"), passphrase_file(&hub));
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--config").arg(&config).stdin(Stdio::null()).output().unwrap()
+    };
+    well(&run(&["backup", "--output", &file, "--passphrase-file", &passphrase]));
+    drop(remote);
+    let before = identity(&state_dir).await;
+    let restore = ["restore", &file, "--passphrase-file", &passphrase, "--force"];
+    let said = well(&run(&[&restore[..], &["--same-desk"]].concat()));
+    assert!(!said.contains("pair it"), "{said}");
+    assert_eq!(identity(&state_dir).await, before);
+    let said = well(&run(&restore));
+    assert!(said.contains("encoderd pair") && said.contains("--same-desk"), "{said}");
+    let after = identity(&state_dir).await;
+    assert_ne!(after.0, before.0, "two daemons of one name are not to meet at the hub");
+    assert_eq!(after.1, before.1);
+
+    // The old PC is silent, and the encoder was carried over to the new one.
+    hub.wait_for("the old PC's end", |encoders| encoders.iter().all(|live| live["bridge_connected"] == false)).await;
+    let _carried_over = VirtualEncoder::start(&directory, "remote", Some("classic-1k:0badcafe"), &[]);
+    let mut daemon = Command::new(PROGRAM)
+        .args(["run", "--config"])
+        .arg(&config)
+        .envs(pcsc_environment(&directory, None))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    hub.wait_for("the same encoder", |encoders| {
+        encoders.iter().any(|live| live["acs_encoder_id"] == encoder && live["state"] == "online")
+    })
+    .await;
+    let credential = hub.credential(1).await;
+    let body = json!({"acs_encoder_id": encoder, "acs_credential_id": credential});
+    let attempt = hub.settled(hub.get("/acs/encoders/encode_credential", body, "action_attempt").await).await;
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert_eq!(attempt["status"], "success", "{attempt}");
 }
