@@ -630,3 +630,28 @@ async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
     daemon.wait().unwrap();
     assert_eq!(attempt["status"], "success", "{attempt}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_key_travels_under_a_passphrase_to_another_desk() {
+    let desk = Desk::start(Setup::default()).await;
+    let (file, passphrase) = (path(&desk, "card-key.wrapped"), passphrase_file(&desk));
+    let exported = encoderd(&desk, &["keys", "export", &file, "--passphrase-file", &passphrase]);
+    well(&exported);
+    let own = std::fs::read_to_string(desk.state_dir().join("card-key.toml")).unwrap();
+    let key = own.lines().find(|line| line.starts_with("key =")).unwrap().to_owned();
+    let sealed = std::fs::read_to_string(&file).unwrap();
+    assert!(!sealed.contains(key.trim_start_matches("key = \"").trim_end_matches('"')), "{sealed}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let config = path(&desk, "other.toml");
+    std::fs::write(&config, format!("[daemon]\nstate_dir = \"{}\"\n", path(&desk, "other"))).unwrap();
+    let import = |passphrase: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["keys", "import", &file, "--passphrase-file", passphrase, "--config", &config]);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let wrong = path(&desk, "wrong");
+    private_file(Path::new(&wrong), "correct horse battery stable");
+    refused(&import(&wrong), &["passphrase is wrong"]);
+    well(&import(&passphrase));
+    assert_eq!(std::fs::read_to_string(desk.directory.path().join("other/card-key.toml")).unwrap(), own);
+}

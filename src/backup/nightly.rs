@@ -138,7 +138,7 @@ impl Nightly {
             };
             let now = clock::wall();
             let next = self.next(now);
-            status.send_if_modified(|status| std::mem::replace(&mut status.next_at, Some(next)) != Some(next));
+            status.send_if_modified(|status| status.next_at.replace(next) != Some(next));
             let until = Duration::try_from(next.duration_since(now)).unwrap_or_default();
             pause = pause.min(until.max(Duration::from_secs(1)));
         }

@@ -241,11 +241,11 @@ fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, Da
     }
 }
 
+/// Nightly backups: how they went, and the task that makes them.
+pub type NightlyBackups = (watch::Receiver<BackupStatus>, JoinHandle<()>);
+
 /// Starts to make nightly backups, unless there are to be none.
-pub fn start_nightly(
-    config: &Config,
-    stop: CancellationToken,
-) -> Result<Option<(watch::Receiver<BackupStatus>, JoinHandle<()>)>, DaemonError> {
+pub fn start_nightly(config: &Config, stop: CancellationToken) -> Result<Option<NightlyBackups>, DaemonError> {
     let Some(nightly) = Nightly::of(config)? else { return Ok(None) };
     let (sender, status) = watch::channel(nightly.status());
     Ok(Some((status, tokio::spawn(nightly.run(sender, stop)))))
