@@ -129,7 +129,12 @@ impl CardKey {
             path: from.to_path_buf(),
             source: std::io::Error::from(std::io::ErrorKind::NotFound),
         })?;
-        let key = Self::parse(&text, from)?;
+        Self::import_text(state_dir, &text, from)
+    }
+
+    /// Takes over a card key from its text, which came from this file; refused where there is a key already.
+    pub fn import_text(state_dir: &Path, text: &str, from: &Path) -> Result<Self, KeyError> {
+        let key = Self::parse(text, from)?;
         let path = state_dir.join(CARD_KEY_FILE);
         if path.exists() {
             return Err(KeyError::Present { path });
@@ -140,6 +145,15 @@ impl CardKey {
 
     /// Copies the card key into a new file of mode 0600; an existing file is not overwritten.
     pub fn export(state_dir: &Path, to: &Path) -> Result<Self, KeyError> {
+        Self::export_as::<KeyError>(state_dir, to, |text| Ok(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// Writes what is made of the card key's text into a new file of mode 0600; an existing file is not overwritten.
+    pub fn export_as<E: From<KeyError>>(
+        state_dir: &Path,
+        to: &Path,
+        make: impl FnOnce(&str) -> Result<Zeroizing<Vec<u8>>, E>,
+    ) -> Result<Self, E> {
         let path = state_dir.join(CARD_KEY_FILE);
         let text = read_secret(&path)?.ok_or_else(|| KeyError::Unreadable {
             path: path.clone(),
@@ -147,9 +161,9 @@ impl CardKey {
         })?;
         let key = Self::parse(&text, &path)?;
         if to.exists() {
-            return Err(KeyError::Exists { path: to.to_path_buf() });
+            return Err(KeyError::Exists { path: to.to_path_buf() }.into());
         }
-        write_secret(to, text.as_bytes())?;
+        write_secret(to, &make(&text)?)?;
         Ok(key)
     }
 

@@ -329,3 +329,135 @@ impl<W: Write> Write for Summing<W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(members: Vec<Member>) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            encoderd: "0.1.0".to_owned(),
+            made_at: jiff::Timestamp::UNIX_EPOCH,
+            property: Some("Hotel".to_owned()),
+            property_id: None,
+            role: Role::Sqlite,
+            hub_schema: Some(1),
+            state_schema: Some(1),
+            missing: Vec::new(),
+            members,
+        }
+    }
+
+    fn member(name: Name, content: &[u8]) -> Member {
+        Member { name, bytes: content.len() as u64, sha256: hex(&Sha256::digest(content)) }
+    }
+
+    /// A file with a right checksum over whatever is in it: what somebody makes who knows the format.
+    fn forged(path: &Path, entries: &[(Header, &str, Vec<u8>)]) {
+        let extra: Vec<u8> = EXTRA.into_iter().chain([0; 32]).collect();
+        let mut tar = Builder::new(GzBuilder::new().extra(extra).write(Vec::new(), Compression::default()));
+        for (header, name, content) in entries {
+            let mut header = header.clone();
+            // As it is: the crate would refuse to write what these tests are about.
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            if header.entry_type() == EntryType::Regular && header.size().unwrap() == 0 {
+                header.set_size(content.len() as u64);
+            }
+            header.set_cksum();
+            tar.append(&header, content.as_slice()).unwrap();
+        }
+        let mut bytes = tar.into_inner().unwrap().finish().unwrap();
+        let sum = Sha256::digest(&bytes);
+        bytes[SUM_AT..HEAD].copy_from_slice(&sum);
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn regular() -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(0);
+        header
+    }
+
+    fn with_manifest(manifest: &Manifest) -> (Header, &'static str, Vec<u8>) {
+        (regular(), "encoderd-backup/manifest.json", serde_json::to_vec(manifest).unwrap())
+    }
+
+    #[track_caller]
+    fn is_refused(entries: &[(Header, &str, Vec<u8>)], word: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, into) = (directory.path().join("b.tar.gz"), directory.path().join("a/b"));
+        std::fs::create_dir_all(&into).unwrap();
+        forged(&file, entries);
+        let error = Backup::open(&file).unwrap().read(Some(&into)).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+        let there: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(there.len(), 2, "{there:?}");
+        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_the_file_is_a_tar_for_everybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, into) = (directory.path().join("from"), directory.path().join("into"));
+        std::fs::create_dir(&from).unwrap();
+        std::fs::create_dir(&into).unwrap();
+        std::fs::write(from.join("hub.db"), b"the hub").unwrap();
+        let manifest = manifest(vec![measure(Name::Hub, &from.join("hub.db")).unwrap()]);
+        assert_eq!(manifest.members, [member(Name::Hub, b"the hub")]);
+        let file = directory.path().join("b.tar.gz");
+        let bytes = write(&file, &manifest, &from).unwrap();
+        assert_eq!(bytes, std::fs::metadata(&file).unwrap().len());
+        assert_eq!(Backup::open(&file).unwrap().read(Some(&into)).unwrap(), manifest);
+        assert_eq!(std::fs::read(into.join("hub.db")).unwrap(), b"the hub");
+        let tar = std::process::Command::new("tar").arg("-tzf").arg(&file).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&tar.stdout), "encoderd-backup/manifest.json\nencoderd-backup/hub.db\n");
+    }
+
+    #[test]
+    fn nothing_is_unpacked_that_the_manifest_does_not_name() {
+        let good = member(Name::Hub, b"hub");
+        let plain = manifest(vec![good.clone()]);
+        let hub = || (regular(), "encoderd-backup/hub.db", b"hub".to_vec());
+        for name in ["../evil", "/tmp/evil", "encoderd-backup/../evil", "encoderd-backup/other", "hub.db"] {
+            is_refused(&[with_manifest(&plain), (regular(), name, b"hub".to_vec())], "not as its manifest says");
+        }
+        for kind in [EntryType::Symlink, EntryType::Link, EntryType::Directory, EntryType::Char, EntryType::GNULongName]
+        {
+            let mut header = regular();
+            header.set_entry_type(kind);
+            is_refused(&[with_manifest(&plain), (header, "encoderd-backup/hub.db", Vec::new())], "is no file");
+        }
+        is_refused(&[hub(), with_manifest(&plain)], "does not begin with its manifest");
+        is_refused(&[with_manifest(&plain), hub(), hub()], "not as its manifest says");
+        is_refused(&[with_manifest(&plain)], "`hub.db` is missing");
+        is_refused(&[], "empty");
+        let longer = manifest(vec![Member { bytes: 4, ..good.clone() }]);
+        is_refused(&[with_manifest(&longer), hub()], "not as its manifest says");
+        let other = manifest(vec![member(Name::Hub, b"bus")]);
+        is_refused(&[with_manifest(&other), hub()], "not what its manifest says");
+        is_refused(&[with_manifest(&manifest(vec![good.clone(), good])), hub()], "what cannot be");
+    }
+
+    #[test]
+    fn sizes_are_bounded_before_anything_is_read() {
+        let huge = Member { bytes: SMALL_MAX + 1, ..member(Name::Secrets, b"") };
+        is_refused(&[with_manifest(&manifest(vec![huge]))], "what cannot be");
+        let long = vec![b' '; usize::try_from(SMALL_MAX).unwrap() + 1];
+        is_refused(&[(regular(), "encoderd-backup/manifest.json", long)], "does not begin with its manifest");
+    }
+
+    #[test]
+    fn a_newer_format_is_named_with_what_to_install() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("b.tar.gz");
+        // Its manifest may have any shape.
+        let newer = br#"{"format": 2, "encoderd": "3.1.4", "members": "elsewhere"}"#.to_vec();
+        forged(&file, &[(regular(), "encoderd-backup/manifest.json", newer)]);
+        let error = Backup::open(&file).unwrap().read(None).unwrap_err();
+        assert!(matches!(error, BackupError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains("3.1.4") && error.to_string().contains("install"), "{error}");
+    }
+}

@@ -210,12 +210,11 @@ impl Places {
     /// The places that a configuration names.
     pub fn of(config: &Config) -> Result<Self, BackupError> {
         let state_dir = config.daemon.state_dir.clone();
-        let (hub, bridge_token) = match &config.cloud {
-            Some(cloud) => (HubAt::Remote, cloud.token_file.clone()),
-            None => {
-                let file = store::file_of(&config.hub_database())?;
-                (file.map_or(HubAt::Postgres, HubAt::File), state_dir.join(crate::keys::BRIDGE_TOKEN_FILE))
-            }
+        let (hub, bridge_token) = if let Some(cloud) = &config.cloud {
+            (HubAt::Remote, cloud.token_file.clone())
+        } else {
+            let file = store::file_of(&config.hub_database())?;
+            (file.map_or(HubAt::Postgres, HubAt::File), state_dir.join(crate::keys::BRIDGE_TOKEN_FILE))
         };
         Ok(Self {
             state_dir,

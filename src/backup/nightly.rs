@@ -138,7 +138,7 @@ impl Nightly {
             };
             let now = clock::wall();
             let next = self.next(now);
-            status.send_if_modified(|status| std::mem::replace(&mut status.next_at, Some(next)) != Some(next));
+            status.send_if_modified(|status| status.next_at.replace(next) != Some(next));
             let until = Duration::try_from(next.duration_since(now)).unwrap_or_default();
             pause = pause.min(until.max(Duration::from_secs(1)));
         }
@@ -282,4 +282,95 @@ fn with_causes(error: &dyn Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::HubAt;
+    use jiff::civil::time;
+
+    fn nightly(directory: &Path, zone: &str) -> Nightly {
+        Nightly {
+            places: Places {
+                state_dir: directory.to_path_buf(),
+                hub: HubAt::Remote,
+                configuration: None,
+                bridge_token: directory.join("bridge-token"),
+                property: None,
+            },
+            directory: directory.to_path_buf(),
+            keep: 3,
+            at: time(3, 30, 0, 0),
+            time_zone: TimeZone::get(zone).unwrap(),
+            passphrase_file: None,
+            host: "desk".to_owned(),
+            after_start: Duration::ZERO,
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn put(directory: &Path, moment: &str) {
+        let stamp = at(moment).strftime(STAMP).to_string();
+        std::fs::write(directory.join(format!("{PREFIX}desk-{stamp}{SUFFIX}")), "x").unwrap();
+    }
+
+    #[test]
+    fn there_is_one_a_day_in_the_propertys_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let nightly = nightly(directory.path(), "Europe/Zurich");
+        assert!(nightly.is_due(at("2026-11-22T12:00:00Z")), "there is none");
+        // 03:30 in Zurich, in winter.
+        put(directory.path(), "2026-11-22T02:30:00Z");
+        assert!(!nightly.is_due(at("2026-11-22T02:30:00Z")));
+        assert!(!nightly.is_due(at("2026-11-23T02:29:59Z")));
+        assert_eq!(nightly.next(at("2026-11-22T12:00:00Z")), at("2026-11-23T02:30:00Z"));
+        assert!(nightly.is_due(at("2026-11-23T02:30:00Z")));
+        // A missed one that was made at noon does not push the next one.
+        put(directory.path(), "2026-11-23T11:00:00Z");
+        assert_eq!(nightly.next(at("2026-11-23T11:00:01Z")), at("2026-11-24T02:30:00Z"));
+    }
+
+    #[test]
+    fn each_day_has_one_where_the_clocks_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut nightly = nightly(directory.path(), "Europe/Zurich");
+        // 02:30 is not there on one Sunday, and twice on another.
+        nightly.at = time(2, 30, 0, 0);
+        for (before, due) in
+            [("2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z"), ("2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z")]
+        {
+            put(directory.path(), before);
+            assert_eq!(nightly.next(at(before)), at(due));
+            put(directory.path(), due);
+            assert!(!nightly.is_due(at(due) + SignedDuration::from_hours(3)), "{due}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_second_one_and_stops_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let nightly = nightly(directory.path(), "UTC");
+        put(directory.path(), "2026-11-22T03:30:00Z");
+        // An hour back, and a few minutes back over the moment itself.
+        assert!(!nightly.is_due(at("2026-11-22T02:30:00Z")));
+        assert!(!nightly.is_due(at("2026-11-22T03:29:00Z")));
+        // A year ahead, and back again: what was made there stops nothing here.
+        put(directory.path(), "2027-11-22T03:30:00Z");
+        assert!(!nightly.is_due(at("2026-11-22T12:00:00Z")));
+        assert!(nightly.is_due(at("2026-11-23T03:30:00Z")));
+        for day in 23..=25 {
+            put(directory.path(), &format!("2026-11-{day}T03:30:00Z"));
+        }
+        let mut gone = nightly.too_many(at("2026-11-25T03:31:00Z"));
+        gone.sort();
+        let names: Vec<_> = gone.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(
+            names,
+            ["encoderd-nightly-desk-20261122T033000Z.tar.gz", "encoderd-nightly-desk-20271122T033000Z.tar.gz"]
+        );
+    }
 }

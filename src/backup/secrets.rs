@@ -33,8 +33,12 @@ pub(super) struct Secrets {
 impl Drop for Secrets {
     fn drop(&mut self) {
         let texts = [&mut self.card_key, &mut self.api_key, &mut self.bridge_token, &mut self.configuration];
-        texts.into_iter().for_each(|text| text.zeroize());
-        self.webhooks.values_mut().for_each(|secret| secret.zeroize());
+        for text in texts {
+            text.zeroize();
+        }
+        for secret in self.webhooks.values_mut() {
+            secret.zeroize();
+        }
     }
 }
 

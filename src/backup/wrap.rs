@@ -254,7 +254,9 @@ fn key(passphrase: &Passphrase, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8
         &mut memory,
     );
     // A look at what is left there would save an attacker the work.
-    memory.iter_mut().for_each(|block| block.zeroize());
+    for block in &mut memory {
+        block.zeroize();
+    }
     made.map_err(malformed)?;
     Ok(key)
 }

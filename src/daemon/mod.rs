@@ -25,7 +25,7 @@ use crate::control::{self, ControlError};
 use crate::desk;
 use crate::device::registry::Registry;
 use crate::discovery::attached::{self, Attached};
-use crate::hub::{self, HubError, PropertySettings, RunningHub};
+use crate::hub::{self, HubError, PropertySettings, Retention, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
@@ -441,11 +441,11 @@ fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, Da
     }
 }
 
+/// Nightly backups: how they went, and the task that makes them.
+pub type NightlyBackups = (channel::Receiver<BackupStatus>, JoinHandle<()>);
+
 /// Starts to make nightly backups, unless there are to be none.
-pub fn start_nightly(
-    config: &Config,
-    stop: CancellationToken,
-) -> Result<Option<(channel::Receiver<BackupStatus>, JoinHandle<()>)>, DaemonError> {
+pub fn start_nightly(config: &Config, stop: CancellationToken) -> Result<Option<NightlyBackups>, DaemonError> {
     let Some(nightly) = Nightly::of(config)? else { return Ok(None) };
     let (sender, status) = channel::channel(nightly.status());
     Ok(Some((status, tokio::spawn(nightly.run(sender, stop)))))
@@ -479,6 +479,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         requests_per_second: config.hub.requests_per_second,
         service: hub::Service::default(),
         front: Some(desk::front(None)),
+        retention: Retention::days(config.retention.events_days, config.retention.attempts_days),
     })
 }
 

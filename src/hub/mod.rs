@@ -15,6 +15,7 @@
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
 //! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `retention` | forgets what happened long ago |
 //! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
@@ -42,6 +43,7 @@ pub mod openapi;
 mod pairing;
 mod property;
 mod request;
+mod retention;
 mod routes;
 mod server;
 mod simulation;
@@ -53,6 +55,7 @@ use self::deadlines::Deadlines;
 use self::limits::Limits;
 use self::live::Live;
 use self::nodes::Nodes;
+pub use self::retention::Retention;
 pub use self::webhooks::WebhookPatience;
 use self::webhooks::{Mailroom, deliver};
 use crate::api::id::BridgeId;
@@ -102,6 +105,8 @@ pub struct Settings {
     pub service: Service,
     /// What is served beside the hub's own paths; `None`: nothing.
     pub front: Option<Front>,
+    /// For how long it keeps what happened.
+    pub retention: Retention,
 }
 
 /// What the process around a hub has for it. The default is for a hub that is alone in its process.
@@ -163,6 +168,8 @@ pub struct Patience {
     pub lease: Duration,
     /// How deliveries to webhooks are tried.
     pub webhooks: WebhookPatience,
+    /// How often is looked for what may be forgotten.
+    pub retention: Duration,
 }
 
 impl Default for Patience {
@@ -174,6 +181,7 @@ impl Default for Patience {
             come_back: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             webhooks: WebhookPatience::default(),
+            retention: Duration::from_hours(1),
         }
     }
 }
@@ -320,6 +328,7 @@ pub async fn serve_with(
         let helpers = TaskTracker::new();
         helpers.spawn(attempts::sweep(hub.clone()));
         helpers.spawn(nodes::keep(hub.clone()));
+        helpers.spawn(retention::keep(hub.clone()));
         helpers.spawn(pass_on(hub.clone(), rings));
         helpers.spawn(deliver(Arc::new(mailroom), hub.changed()));
         helpers.close();
@@ -345,8 +354,8 @@ async fn pass_on(hub: Hub, mut rings: broadcast::Receiver<Ring>) {
         };
         match heard {
             Ok(Ring::Job(bridge)) => hub.live().ring(BridgeId(bridge)),
-            // Nobody waits for what became of a delivery.
-            Ok(Ring::Changed(Realm::Webhook(_))) => {}
+            // Nobody waits for what became of a delivery, or for what is forgotten.
+            Ok(Ring::Changed(Realm::Webhook(_) | Realm::Upkeep)) => {}
             Ok(Ring::Changed(_)) => hub.0.changed.send_modify(|count| *count += 1),
             Err(RecvError::Lagged(_)) => {
                 hub.live().ring_all();
@@ -435,6 +444,10 @@ impl Hub {
 
     fn allows_simulation(&self) -> bool {
         self.0.settings.allow_simulate
+    }
+
+    fn retention(&self) -> Retention {
+        self.0.settings.retention
     }
 
     fn patience(&self) -> Patience {

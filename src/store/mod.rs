@@ -83,6 +83,8 @@ pub enum Realm {
     Workspace(Uuid),
     /// What is to be delivered to one webhook.
     Webhook(Uuid),
+    /// What is forgotten because it is old: one node at a time does it.
+    Upkeep,
 }
 
 /// Something that was committed, for those who wait for it.

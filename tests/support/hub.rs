@@ -6,7 +6,7 @@ use encoderd::api::bridge::{
 };
 use encoderd::clock;
 use encoderd::fault::{Fault, FaultKind};
-use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningHub, Service, Settings};
+use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, Retention, RunningHub, Service, Settings};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ pub fn settings(database: String) -> Settings {
         webhook_allow_private: true,
         requests_per_second: 0,
         service: Service::default(),
+        retention: Retention::default(),
     }
 }
 
