@@ -1,5 +1,6 @@
 //! Puts the parts together: state, keys, hub, devices, bridge, control socket; and takes them apart in order.
 
+mod memory;
 mod supervisor;
 
 use crate::bridge::Bridge;
@@ -7,17 +8,20 @@ use crate::config::{self, Config};
 use crate::control::{self, ControlError};
 use crate::device::registry::Registry;
 use crate::discovery::attached;
+use crate::discovery::serial::Machine;
 use crate::hub::{self, HubError, PropertySettings, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
 use crate::store::state::{self, State};
 use crate::upstream::{Hub, UpstreamError};
+use memory::Memory;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use supervisor::Supervisor;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -144,8 +148,16 @@ impl Daemon {
             },
             stops.devices.clone(),
         )?;
-        let supervisor = supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
-        let supervisor = tokio::spawn(supervisor);
+        let supervisor = Supervisor {
+            config: Arc::new(config),
+            machine: Machine::this(),
+            memory: Memory::load(state.clone()).await,
+            key: card_key,
+            registry: devices,
+            attached,
+            stop: stops.devices.clone(),
+        };
+        let supervisor = tokio::spawn(supervisor.run());
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {
             hub_address,

@@ -39,8 +39,8 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
 async fn direct(config: &Config, behind_pcsc: &[PcscReader]) -> Vec<Finding> {
     let found = places(config, &ports());
     let mut findings = Vec::new();
-    for device in &found {
-        findings.push(try_port(&device.place.path, &device.place.reader, device.place.baud).await);
+    for (_, place) in &found {
+        findings.push(try_port(&place.path, &place.reader, place.baud).await);
     }
     let readers: Vec<&PcscReader> = behind_pcsc.iter().filter(|reader| reader.is_encoder()).collect();
     findings.extend(readers.iter().filter_map(|reader| behind(reader)));

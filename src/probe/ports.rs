@@ -1,10 +1,10 @@
 //! Serial ports: what is plugged in, whether it may be opened, who holds it.
 
 use super::{Context, Finding};
-use crate::discovery::serial::{ports, same_node};
+use crate::config::SerialAt;
+use crate::discovery::serial::{SeenPort, ports, same_node};
+use crate::discovery::sysfs::UsbPort;
 use crate::transport::serial::holders;
-use serialport::{SerialPortInfo, SerialPortType};
-use std::path::Path;
 
 const NAME: &str = "ports";
 
@@ -12,10 +12,13 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let Ok(config) = &context.config else { return Vec::new() };
     let mut findings = Vec::new();
     for port in ports() {
-        let SerialPortType::UsbPort(_) = port.port_type else { continue };
-        let path = Path::new(&port.port_name);
-        let configured = config.serial.iter().any(|configured| same_node(&configured.path, path));
-        findings.push(describe(&port, path, configured));
+        let Some(usb) = &port.port.usb else { continue };
+        let configured = config.serial.iter().any(|configured| match &configured.at {
+            SerialAt::Path(path) => same_node(path, &port.path),
+            SerialAt::UsbSerial(serial) => usb.said_serial.as_ref() == Some(serial),
+            SerialAt::UsbPort(socket) => usb.is_at(socket),
+        });
+        findings.push(describe(&port, usb, configured));
     }
     if findings.is_empty() {
         findings.push(Finding::note(NAME, "no serial device is plugged into USB"));
@@ -23,12 +26,11 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     findings
 }
 
-fn describe(port: &SerialPortInfo, path: &Path, configured: bool) -> Finding {
-    let SerialPortType::UsbPort(usb) = &port.port_type else {
-        return Finding::note(NAME, port.port_name.clone());
-    };
+fn describe(port: &SeenPort, usb: &UsbPort, configured: bool) -> Finding {
+    let path = port.path.as_path();
     let product = usb.product.as_deref().unwrap_or("no product name");
-    let about = format!("{}: {:04x}:{:04x} {product}", port.port_name, usb.vid, usb.pid);
+    let (vendor, id) = usb.ids;
+    let about = format!("{}: {vendor:04x}:{id:04x} {product}, usb_port {}", path.display(), usb.port);
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     if rustix::fs::access(path, access) == Err(rustix::io::Errno::ACCESS) {
         return Finding::failed(NAME, format!("{about}: no permission"))
@@ -48,6 +50,6 @@ fn describe(port: &SerialPortInfo, path: &Path, configured: bool) -> Finding {
     }
     Finding::note(NAME, format!("{about}: not configured, so nothing is sent to it")).remedy(format!(
         "if it is an encoder: encoderd probe --port {} --dialect pn532, then add it as [[serial]]",
-        port.port_name
+        path.display()
     ))
 }
