@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -208,17 +209,82 @@ pub enum Personalize {
 
 /// `[[serial]]`: a port that discovery cannot know.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "SerialPortText")]
 pub struct SerialPort {
-    /// The port.
-    pub path: PathBuf,
+    /// Which port.
+    pub at: SerialAt,
     /// How the reader on it speaks.
-    #[serde(deserialize_with = "dialect")]
     pub dialect: Reader,
     /// Line speed after power-up in bits a second; absent: the dialect's own.
     pub baud: Option<u32>,
     /// The encoder's name; absent: the product's.
     pub name: Option<String>,
+}
+
+/// Which port a `[[serial]]` means.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SerialAt {
+    /// `path`: a node or a link to one.
+    Path(PathBuf),
+    /// `usb_serial`: the port of the USB device that says this serial number.
+    UsbSerial(String),
+    /// `usb_port`: the port of the USB device in this socket, such as `1-1.2`.
+    UsbPort(String),
+}
+
+impl SerialAt {
+    /// The configured path, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::UsbSerial(_) | Self::UsbPort(_) => None,
+        }
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "path",
+            Self::UsbSerial(_) => "usb_serial",
+            Self::UsbPort(_) => "usb_port",
+        }
+    }
+}
+
+impl fmt::Display for SerialAt {
+    /// The path; else key and value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::UsbSerial(text) | Self::UsbPort(text) => write!(f, "{}={text}", self.key()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SerialPortText {
+    path: Option<PathBuf>,
+    usb_serial: Option<String>,
+    usb_port: Option<String>,
+    #[serde(deserialize_with = "dialect")]
+    dialect: Reader,
+    baud: Option<u32>,
+    name: Option<String>,
+}
+
+impl TryFrom<SerialPortText> for SerialPort {
+    type Error = &'static str;
+
+    fn try_from(text: SerialPortText) -> Result<Self, Self::Error> {
+        let at = match (text.path, text.usb_serial, text.usb_port) {
+            (Some(path), None, None) => SerialAt::Path(path),
+            (None, Some(serial), None) => SerialAt::UsbSerial(serial.trim().to_owned()),
+            (None, None, Some(port)) => SerialAt::UsbPort(port.trim().to_owned()),
+            (None, None, None) => return Err("[[serial]] needs one of path, usb_serial and usb_port"),
+            (_, _, _) => return Err("[[serial]] takes only one of path, usb_serial and usb_port"),
+        };
+        Ok(Self { at, dialect: text.dialect, baud: text.baud, name: text.name })
+    }
 }
 
 /// `[property]`: what the embedded hub serves as its access system.
@@ -355,9 +421,15 @@ impl Config {
         }
         let mut ports = BTreeSet::new();
         for (index, port) in self.serial.iter().enumerate() {
-            if !ports.insert(&port.path) {
-                let problem = format!("{} is configured twice", port.path.display());
-                return Err((format!("serial[{index}].path"), problem));
+            let key = format!("serial[{index}].{}", port.at.key());
+            match &port.at {
+                SerialAt::UsbSerial(text) | SerialAt::UsbPort(text) if text.is_empty() => {
+                    return Err((key, "must not be empty; `encoderd probe` shows what is plugged in".into()));
+                }
+                SerialAt::Path(_) | SerialAt::UsbSerial(_) | SerialAt::UsbPort(_) => {}
+            }
+            if !ports.insert(&port.at) {
+                return Err((key, format!("{} is configured twice", port.at)));
             }
             if port.baud == Some(0) {
                 return Err((format!("serial[{index}].baud"), "must be a line speed such as 115200".into()));
@@ -491,6 +563,17 @@ mod tests {
             ("[desk]\npin = \"12345x\"", "4 to 12 digits"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn535\"", "pn532"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn532\"\nbaud = 0", "serial[0].baud"),
+            ("[[serial]]\ndialect = \"pn532\"", "needs one of path, usb_serial and usb_port"),
+            (
+                "[[serial]]\npath = \"/dev/x\"\nusb_port = \"1-1\"\ndialect = \"pn532\"",
+                "only one of path, usb_serial and usb_port",
+            ),
+            ("[[serial]]\nusb_port = \" \"\ndialect = \"pn532\"", "serial[0].usb_port"),
+            (
+                "[[serial]]\nusb_serial = \"A1\"\ndialect = \"pn532\"\n[[serial]]\nusb_serial = \"A1\"\ndialect = \"pn532\"",
+                "serial[1].usb_serial",
+            ),
+            ("[[serial]]\nusb_prot = \"1-1\"\ndialect = \"pn532\"", "usb_prot"),
             ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),
             ("[property]\nname = \"H\"\ntime_zone = \"Mars/Olympus\"", "property.time_zone"),
             ("[backup]\nat = \"half past three\"", "03:30"),

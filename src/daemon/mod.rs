@@ -8,6 +8,7 @@
 //! | `reload` | what of another configuration can be applied at once |
 //! | [`systemd`] | what the service manager is told, and what it keeps |
 
+mod memory;
 mod reload;
 mod status;
 mod supervisor;
@@ -25,6 +26,7 @@ use crate::control::{self, ControlError};
 use crate::desk;
 use crate::device::registry::Registry;
 use crate::discovery::attached::{self, Attached};
+use crate::discovery::serial::Machine;
 use crate::hub::{self, HubError, PropertySettings, Retention, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
@@ -33,11 +35,13 @@ use crate::store::state::{self, State};
 use crate::telemetry::{Hop, Readiness, metrics};
 use crate::transport::pcsc::Service;
 use crate::upstream::{Hub, UpstreamError};
+use memory::Memory;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use supervisor::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinHandle;
@@ -200,16 +204,17 @@ impl Daemon {
             (_, _) => None,
         };
         let (ask, asked) = mpsc::channel(1);
-        let supervisor = supervisor::run(
+        let supervisor = Supervisor {
             config,
             asked,
-            state.clone(),
-            card_key,
-            devices.clone(),
-            attached.clone(),
-            stops.devices.clone(),
-        );
-        let supervisor = tokio::spawn(supervisor);
+            machine: Machine::this(),
+            memory: Memory::load(state.clone()).await,
+            key: card_key,
+            registry: devices.clone(),
+            attached: attached.clone(),
+            stop: stops.devices.clone(),
+        };
+        let supervisor = tokio::spawn(supervisor.run());
         let watch = tokio::spawn(watch::for_the_manager(ask, readiness.clone(), stops.devices.clone()));
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {

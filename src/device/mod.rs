@@ -141,6 +141,11 @@ impl DeviceHandle {
         self.ask(Order::Wink).await
     }
 
+    /// Waits until it can be used; `false` when its task ends first.
+    pub async fn online(&self) -> bool {
+        self.status.clone().wait_for(|status| status.state == EncoderState::Online).await.is_ok()
+    }
+
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         match self.orders.try_send(order(reply)) {
@@ -195,6 +200,8 @@ struct DeviceTask {
 enum Left {
     Stopped,
     PortGone,
+    /// It is to be looked for anew.
+    Moved,
     Silent(Fault),
 }
 
@@ -205,6 +212,7 @@ impl DeviceTask {
             match self.place.open(&self.found.device_id, self.learnt).await {
                 Ok(opened) => match self.serve(opened).await {
                     Left::Stopped => return,
+                    Left::Moved => continue,
                     Left::PortGone => {
                         let detail = format!("{} went away", self.place);
                         let fault = Fault::with_detail(FaultKind::EncoderOffline, detail);
@@ -287,7 +295,7 @@ impl DeviceTask {
         });
         let left = self.serve_open(&mut session).await;
         self.learnt = session.learnt().unwrap_or(self.learnt);
-        if matches!(left, Left::Stopped) {
+        if matches!(left, Left::Stopped | Left::Moved) {
             session.close().await;
         }
         left
@@ -298,10 +306,12 @@ impl DeviceTask {
         // The first look finds what lies there already.
         let mut next_look = Some(clock::now());
         loop {
+            let Self { stop, place, orders, .. } = self;
             let order = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Left::Stopped,
-                order = self.orders.recv() => Some(order),
+                () = stop.cancelled() => return Left::Stopped,
+                () = place.left() => return Left::Moved,
+                order = orders.recv() => Some(order),
                 () = session.next_look(next_look) => None,
             };
             let outcome = match order {

@@ -4,7 +4,7 @@ mod check;
 mod pcscd;
 
 use super::{print, say};
-use crate::config::{Config, Entrance, Property, SerialDiscovery, SerialPort};
+use crate::config::{Config, Entrance, Property, SerialAt, SerialDiscovery, SerialPort};
 use crate::control::{Answer, Request, ask};
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::emulator::{CardSpec, Emulator, Kind, Settings};
@@ -168,7 +168,7 @@ impl Demo {
             },
             (None, Some(port)) => Kind::Serial {
                 reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
-                link: Some(port.path.clone()),
+                link: port.at.path().map(Path::to_path_buf),
             },
             (None, None) => bail!("the demo has a port for each encoder"),
         };
@@ -264,7 +264,7 @@ fn config(directory: &Path, port: u16, is_pcsc: bool) -> Config {
         .iter()
         .filter_map(|(name, _)| {
             Some(SerialPort {
-                path: directory.join(format!("{}.tty", file_name(name))),
+                at: SerialAt::Path(directory.join(format!("{}.tty", file_name(name)))),
                 dialect: *reader("pn532")?,
                 baud: None,
                 name: Some((*name).to_owned()),
