@@ -76,7 +76,7 @@ pub struct Config {
 }
 
 /// `[daemon]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Daemon {
     /// Where links, journal, keys and the embedded hub's database live.
@@ -84,16 +84,18 @@ pub struct Daemon {
     /// How long an attempt waits for a card. The whole deadline is five seconds more.
     #[serde(deserialize_with = "duration")]
     pub card_wait: Duration,
+    /// Where a daemon without an embedded hub serves `/healthz`, `/readyz` and `/metrics`; absent: nowhere.
+    pub status_listen: Option<SocketAddr>,
 }
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { state_dir: PathBuf::from("/var/lib/encoderd"), card_wait: Duration::from_secs(8) }
+        Self { state_dir: PathBuf::from("/var/lib/encoderd"), card_wait: Duration::from_secs(8), status_listen: None }
     }
 }
 
 /// `[cloud]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
     /// The hub's address.
@@ -103,7 +105,7 @@ pub struct Cloud {
 }
 
 /// `[hub]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hub {
     /// Address and port to serve on.
@@ -131,7 +133,7 @@ impl Default for Hub {
 }
 
 /// `[discovery]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Discovery {
     /// Which serial ports are looked at.
@@ -202,7 +204,7 @@ pub struct SerialPort {
 }
 
 /// `[property]`: what the embedded hub serves as its access system.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Property {
     /// The property's name.
@@ -216,7 +218,7 @@ pub struct Property {
 }
 
 /// One door.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entrance {
     /// Its name, such as `Room 101`.

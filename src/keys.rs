@@ -19,6 +19,12 @@ pub const API_KEY_FILE: &str = "api-key";
 /// The token between the daemon and the embedded hub, in the state directory.
 pub const BRIDGE_TOKEN_FILE: &str = "bridge-token";
 
+/// Where systemd puts what `LoadCredential=` names. What lies there goes before the files in the state directory.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+/// The card key's name among the credentials.
+const CARD_KEY_CREDENTIAL: &str = "card-key";
+
 /// Why a secret cannot be used. The texts never hold the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -96,6 +102,9 @@ impl Drop for CardKeyFile {
 impl CardKey {
     /// Reads the card key; `None` when there is none.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, KeyError> {
+        if let Some((path, text)) = credential(CARD_KEY_CREDENTIAL)? {
+            return Self::parse(&text, &path).map(Some);
+        }
         let path = state_dir.join(CARD_KEY_FILE);
         let Some(text) = read_secret(&path)? else { return Ok(None) };
         Self::parse(&text, &path).map(Some)
@@ -173,6 +182,23 @@ impl CardKey {
     }
 }
 
+/// What the service manager hands over under this name, with its path. Who may read it is the manager's business: it
+/// sets an access list, which looks like a group's permission.
+fn credential(name: &str) -> Result<Option<(PathBuf, Zeroizing<String>)>, KeyError> {
+    let Some(directory) = std::env::var_os(CREDENTIALS_VARIABLE) else { return Ok(None) };
+    let path = PathBuf::from(directory).join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, Zeroizing::new(text)))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(KeyError::Unreadable { path, source }),
+    }
+}
+
+/// The token or API key that the service manager hands over under this name, if it does.
+pub fn token_credential(name: &str) -> Result<Option<SecretString>, KeyError> {
+    credential(name)?.map(|(path, text)| one_word(&text, &path)).transpose()
+}
+
 /// Reads a token or API key of one line; makes a random one, `prefix` in front, where there is none.
 pub fn token_or_create(path: &Path, prefix: &str) -> Result<SecretString, KeyError> {
     if let Some(token) = token(path)? {
@@ -202,12 +228,15 @@ pub fn write_token(path: &Path, token: &SecretString) -> Result<(), KeyError> {
 
 /// Reads a token or API key of one line; `None` when there is none.
 pub fn token(path: &Path) -> Result<Option<SecretString>, KeyError> {
-    let Some(text) = read_secret(path)? else { return Ok(None) };
+    read_secret(path)?.map(|text| one_word(&text, path)).transpose()
+}
+
+fn one_word(text: &str, path: &Path) -> Result<SecretString, KeyError> {
     let token = SecretString::from(text.trim());
     if token.expose_secret().is_empty() || token.expose_secret().contains(char::is_whitespace) {
         return Err(KeyError::Damaged { path: path.to_path_buf(), problem: "it must hold one word" });
     }
-    Ok(Some(token))
+    Ok(token)
 }
 
 /// Reads a file that only its owner may read; `None` when it is not there.

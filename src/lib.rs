@@ -9,6 +9,7 @@
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
 //! | [`config`] | the configuration file |
 //! | [`presence`] | debounces what a reader sees |
+//! | [`telemetry`] | which parts work, and numbers |
 //! | [`transport`] | lines to readers, and the pump |
 //! | [`discovery`] | finds encoders and gives them lasting identities |
 //! | [`emulator`] | virtual encoders on ptys |
@@ -42,6 +43,7 @@ pub mod link;
 pub mod presence;
 pub mod probe;
 pub mod store;
+pub mod telemetry;
 pub mod transport;
 pub mod udev;
 pub mod upstream;

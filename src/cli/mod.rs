@@ -16,9 +16,11 @@ mod probe;
 mod run;
 mod status;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::daemon::systemd::Kept;
+use crate::telemetry::{log, metrics};
 use clap::{Args, Parser, Subcommand};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,7 +77,12 @@ pub(crate) struct ConfigArguments {
 
 impl ConfigArguments {
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(self.config.as_deref())?)
+        Ok(self.read()?)
+    }
+
+    /// As [`load`](Self::load), with what is wrong as it is.
+    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref())
     }
 }
 
@@ -86,14 +93,30 @@ pub fn main() -> ExitCode {
         say(&format!("error: {LOG_VARIABLE}: {problem}; write it like `debug` or `warn,encoderd::device=trace`"));
         return ExitCode::from(2);
     }
+    let kept = match &arguments.command {
+        Command::Run(_) | Command::Hub(_) => {
+            metrics::install();
+            Kept::take()
+        }
+        Command::Demo(_)
+        | Command::Probe(_)
+        | Command::Status(_)
+        | Command::Encoders(_)
+        | Command::Card(_)
+        | Command::Keys(_)
+        | Command::Admin(_)
+        | Command::Pair(_)
+        | Command::Emulate(_)
+        | Command::Emulator(_) => Kept::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
     };
     let result = runtime.block_on(async {
         match arguments.command {
-            Command::Run(arguments) => run::run(&arguments).await,
-            Command::Hub(arguments) => hub::run(&arguments).await,
+            Command::Run(arguments) => run::run(&arguments, kept).await,
+            Command::Hub(arguments) => hub::run(&arguments, kept).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Probe(arguments) => probe::run(&arguments).await,
             Command::Status(arguments) => status::run(&arguments).await,
@@ -180,7 +203,7 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Logs to stderr; `ENCODERD_LOG` takes tracing filters such as `debug` or `encoderd::device=trace`. Daemons tell
+/// Logs to stderr, or to the journal; `ENCODERD_LOG` takes tracing filters such as `debug` or `encoderd::device=trace`. Daemons tell
 /// what they do, the other commands only what goes wrong.
 fn init_log(command: &Command) -> Result<(), String> {
     let default = match command {
@@ -204,12 +227,7 @@ fn init_log(command: &Command) -> Result<(), String> {
         Err(std::env::VarError::NotUnicode(_)) => return Err("is not text".to_owned()),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    log::init(filter);
     Ok(())
 }
 

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -36,6 +38,8 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 pub enum Request {
     /// Everything about the daemon and its encoders.
     Status,
+    /// The same again and again, whenever something about an encoder has changed; until the caller hangs up.
+    Watch,
     /// Links a device to an encoder of the cloud.
     Link {
         /// Device identity, name or encoder id.
@@ -222,6 +226,9 @@ pub enum ControlError {
         /// The socket.
         path: PathBuf,
     },
+    /// The daemon hung up.
+    #[error("encoderd has stopped")]
+    Ended,
     /// The answer cannot be read.
     #[error("the daemon's answer cannot be read: {0}")]
     BadAnswer(String),
@@ -271,7 +278,7 @@ pub(crate) fn serve(path: &Path, context: Context, stop: CancellationToken) -> R
                 }
                 Err(error) => {
                     tracing::warn!(%error, "control socket");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -292,20 +299,63 @@ async fn converse(stream: UnixStream, context: &Context) {
             Ok(_) => {}
         }
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Watch) => return watch(&mut lines, &mut write, context).await,
             Ok(request) => answer(request, context).await,
             Err(error) => Answer::Error { message: format!("not a request: {error}") },
         };
-        let Ok(mut text) = serde_json::to_string(&answer) else { return };
-        text.push('\n');
-        if write.write_all(text.as_bytes()).await.is_err() {
+        if tell(&mut write, &answer).await.is_err() {
             return;
         }
     }
 }
 
+/// How often who watches is told of what nobody rings for: whether the hub answers.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Changes that come this close together are told together.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// Tells how the daemon is, and again whenever that has changed.
+async fn watch(lines: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf, context: &Context) {
+    let mut changes = context.devices.changes();
+    let mut attached = context.attached.clone();
+    let mut told = None;
+    let mut nothing = String::new();
+    loop {
+        changes.mark_unchanged();
+        let status = status(context).await;
+        if told.as_ref() != Some(&status) {
+            if tell(write, &Answer::Status(status.clone())).await.is_err() {
+                return;
+            }
+            told = Some(status);
+        }
+        let pcsc = async {
+            match &mut attached {
+                Some(attached) => attached.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = pcsc => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            // It says nothing more; when it hangs up there is nobody to tell.
+            _ = lines.read_line(&mut nothing) => return,
+        }
+        tokio::time::sleep(TOGETHER).await;
+    }
+}
+
+async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {
+    let mut text = serde_json::to_string(answer)?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await
+}
+
 async fn answer(request: Request, context: &Context) -> Answer {
     let outcome = match request {
-        Request::Status => return Answer::Status(status(context).await),
+        Request::Status | Request::Watch => return Answer::Status(status(context).await),
         Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
         Request::Unlink { device } => unlink(context, &device).await,
         Request::Rename { device, name } => rename(context, &device, &name).await,
@@ -442,6 +492,33 @@ async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, St
 
 /// Asks a running daemon.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ControlError> {
+    open(socket, request).await?.next().await
+}
+
+/// A running daemon that was asked something.
+#[derive(Debug)]
+pub struct Answers {
+    lines: BufReader<OwnedReadHalf>,
+    _write: OwnedWriteHalf,
+}
+
+impl Answers {
+    /// Its next answer; [`Request::Watch`] has many.
+    pub async fn next(&mut self) -> Result<Answer, ControlError> {
+        let bad = |error: &dyn std::fmt::Display| ControlError::BadAnswer(error.to_string());
+        let mut line = String::new();
+        if self.lines.read_line(&mut line).await.map_err(|error| bad(&error))? == 0 {
+            return Err(ControlError::Ended);
+        }
+        match serde_json::from_str(&line).map_err(|error| bad(&error))? {
+            Answer::Error { message } => Err(ControlError::Refused(message)),
+            answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Done) => Ok(answer),
+        }
+    }
+}
+
+/// Asks a running daemon; its answers are to be fetched.
+pub async fn open(socket: &Path, request: &Request) -> Result<Answers, ControlError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| {
         let path = socket.to_path_buf();
         if error.kind() == std::io::ErrorKind::PermissionDenied {
@@ -455,10 +532,5 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ControlErro
     let mut text = serde_json::to_string(request).map_err(|error| bad(&error))?;
     text.push('\n');
     write.write_all(text.as_bytes()).await.map_err(|error| bad(&error))?;
-    let mut line = String::new();
-    BufReader::new(read).read_line(&mut line).await.map_err(|error| bad(&error))?;
-    match serde_json::from_str(&line).map_err(|error| bad(&error))? {
-        Answer::Error { message } => Err(ControlError::Refused(message)),
-        answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Done) => Ok(answer),
-    }
+    Ok(Answers { lines: BufReader::new(read), _write: write })
 }

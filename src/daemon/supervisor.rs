@@ -1,7 +1,7 @@
 //! Keeps one task for each encoder that discovery finds.
 
 use crate::clock;
-use crate::config::{Config, SerialDiscovery};
+use crate::config::{Config, SerialDiscovery, SerialPort};
 use crate::device::{self, registry::Registry};
 use crate::discovery::attached::Attached;
 use crate::discovery::{Found, Place, serial};
@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -34,21 +34,32 @@ struct Parts {
 
 /// Runs until `stop`, then waits until every reader is closed.
 pub(super) async fn run(
-    config: Config,
+    mut config: watch::Receiver<Arc<Config>>,
+    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
     state: State,
     key: Option<CardKey>,
     registry: Arc<Registry>,
     mut attached: Option<watch::Receiver<Attached>>,
     stop: CancellationToken,
 ) {
-    let config = Arc::new(config);
     let parts = Parts { key, registry, stop: stop.clone() };
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
-    let lists_ports = config.discovery.serial != SerialDiscovery::Off;
     let mut list_at = clock::now();
+    let mut served = config.borrow_and_update().clone();
     while !stop.is_cancelled() {
+        if config.has_changed().unwrap_or(false) {
+            let now = config.borrow_and_update().clone();
+            for place in dismissed(&served, &now, &running) {
+                if let Some(device) = running.remove(&place) {
+                    end(device, &parts.registry).await;
+                }
+            }
+            served = now;
+            list_at = clock::now();
+        }
+        let lists_ports = served.discovery.serial != SerialDiscovery::Off;
         if lists_ports && clock::now() >= list_at {
-            for found in list(&config, &state).await {
+            for found in list(&served, &state).await {
                 employ(&mut running, found, &parts).await;
             }
             list_at = clock::now() + LIST_EVERY;
@@ -62,11 +73,23 @@ pub(super) async fn run(
             () = stop.cancelled() => {}
             () = tokio::time::sleep_until(list_at), if lists_ports => {}
             () = changed(attached.as_mut()) => {}
+            Some(answer) = asked.recv() => {
+                // Who asked may have given up.
+                let _gone = answer.send(());
+            }
+            Ok(()) = changed_config(&mut config) => {}
         }
     }
     for device in running.into_values() {
         end(device, &parts.registry).await;
     }
+}
+
+/// Waits for another configuration, without taking note of it.
+async fn changed_config(config: &mut watch::Receiver<Arc<Config>>) -> Result<(), watch::error::RecvError> {
+    config.changed().await?;
+    config.mark_changed();
+    Ok(())
 }
 
 async fn changed(attached: Option<&mut watch::Receiver<Attached>>) {
@@ -81,6 +104,33 @@ async fn changed(attached: Option<&mut watch::Receiver<Attached>>) {
     }
 }
 
+/// Ports that the configuration does not name any more, or otherwise than before. A job at work is not disturbed: its
+/// device's task ends behind it.
+fn dismissed(before: &Config, now: &Config, running: &BTreeMap<String, Running>) -> Vec<String> {
+    let same =
+        |a: &SerialPort, b: &SerialPort| (&a.path, a.dialect.dialect, a.baud) == (&b.path, b.dialect.dialect, b.baud);
+    let kept = |port: &SerialPort| now.serial.iter().any(|other| same(port, other));
+    let dropped = before.serial.iter().filter(|port| !kept(port)).map(|port| port.path.display().to_string());
+    match (before.discovery.serial, now.discovery.serial) {
+        (SerialDiscovery::Known, SerialDiscovery::Known)
+        | (SerialDiscovery::Configured | SerialDiscovery::Off, SerialDiscovery::Known | SerialDiscovery::Configured) => {
+            dropped.collect()
+        }
+        (_, SerialDiscovery::Off) => running.keys().filter(|place| place.starts_with('/')).cloned().collect(),
+        (SerialDiscovery::Known, SerialDiscovery::Configured) => {
+            let configured: Vec<String> =
+                now.serial.iter().filter(|port| kept(port)).map(|port| port.path.display().to_string()).collect();
+            let is_found = |place: &&String| place.starts_with('/') && !configured.contains(place);
+            dropped.chain(running.keys().filter(is_found).cloned()).collect()
+        }
+    }
+}
+
+/// Whether an encoder is on a line of its own, whose name the configuration may give.
+fn device_is_serial(found: &Found) -> bool {
+    matches!(found.place, Place::Serial(_))
+}
+
 /// Gives an encoder a task of its own, unless it has one.
 async fn employ(running: &mut BTreeMap<String, Running>, found: Found, parts: &Parts) {
     // Of a port the place is what two must not share, of a reader behind PC/SC, whose name changes, the identity.
@@ -89,6 +139,9 @@ async fn employ(running: &mut BTreeMap<String, Running>, found: Found, parts: &P
         Place::Pcsc { .. } => found.device_id.clone(),
     };
     if running.get(&place).is_some_and(|device| device.device_id == found.device_id) {
+        if device_is_serial(&found) {
+            parts.registry.rename(&found.device_id, &found.display_name);
+        }
         return;
     }
     // Another device at a known port: the old one's task ends before the port is opened for the new one.

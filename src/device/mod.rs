@@ -25,6 +25,7 @@ use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::presence::Debouncer;
+use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::{CardKind, identify};
@@ -100,6 +101,11 @@ impl DeviceHandle {
     /// As discovery found it.
     pub fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Gives it another name in this handle and its later copies.
+    fn rename(&mut self, display_name: &str) {
+        self.found = Arc::new(Found { display_name: display_name.to_owned(), ..Found::clone(&self.found) });
     }
 
     /// Its status at this moment.
@@ -198,6 +204,7 @@ impl DeviceTask {
                         pause = PORT_LOOK_EVERY;
                     }
                     Left::Silent(fault) => {
+                        metrics::recovery("reopen");
                         self.set_unusable(EncoderState::Silent, fault);
                         pause = (pause * 2).min(REOPEN_MAX);
                     }
@@ -358,6 +365,12 @@ impl DeviceTask {
 
     fn show(&self, presence: &Debouncer) {
         let several = presence.presence() == Presence::Several;
+        let before = self.status.borrow().card;
+        match (before, presence.target()) {
+            (None, Some(_)) => metrics::card("placed"),
+            (Some(_), None) => metrics::card("removed"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
         self.set(|status| {
             status.presence = presence.presence();
             status.card = presence.target().map(|target| target.uid);

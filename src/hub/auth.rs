@@ -98,6 +98,26 @@ impl Caller for Application {
     }
 }
 
+/// Headers by which proxies say for whom they ask.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// Whoever watches the service: somebody on this machine, or with a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watcher;
+
+impl Caller for Watcher {
+    const SCHEME: Option<&'static str> = None;
+
+    async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        // A proxy on this machine asks for others.
+        let is_here = peer.0.to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
+        if !is_here {
+            Application::admit(hub, headers, peer).await?;
+        }
+        Ok(Self)
+    }
+}
+
 /// The hub's owner, for administration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {

@@ -27,6 +27,7 @@ mod writer;
 
 use self::readers::{Reader, Readers};
 use self::writer::{Turn, Writer};
+use crate::telemetry::metrics;
 use sqlx::any::AnyConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor, Row};
@@ -115,6 +116,12 @@ impl Transaction {
 
     /// Makes everything that was written in it last.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let committed = self.commit_uncounted().await;
+        metrics::commit(committed.is_ok());
+        committed
+    }
+
+    async fn commit_uncounted(self) -> Result<(), StoreError> {
         let Self { inner, realm, jobs, rings } = self;
         match inner {
             Begun::Sqlite(turn) => turn.commit(move || ring(&rings, realm, jobs)).await?,

@@ -6,7 +6,7 @@ use encoderd::api::bridge::{
 };
 use encoderd::clock;
 use encoderd::fault::{Fault, FaultKind};
-use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningHub, Settings};
+use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningHub, Service, Settings};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -72,6 +72,7 @@ pub fn settings(database: String) -> Settings {
         allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
+        service: Service::default(),
     }
 }
 

@@ -94,7 +94,7 @@ struct Emulators {
 impl Demo {
     /// Runs it until it is stopped or its check is over.
     async fn run(&self, check: bool, stopped: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
-        let daemon = match Daemon::start(self.config.clone()).await {
+        let daemon = match Daemon::start(self.config.clone(), crate::daemon::systemd::Kept::default()).await {
             Ok(daemon) => daemon,
             Err(DaemonError::Hub(HubError::PortInUse { address })) => {
                 bail!("{address} is in use by another program, perhaps another demo; choose another port with --port")
