@@ -78,7 +78,13 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(directory.path().join("new").join(name)).unwrap();
         for command in CommandLine::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
-            let (first, _) = command.get_about().unwrap().to_string().split_once([' ', '.']).map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            let (first, _) = command
+                .get_about()
+                .unwrap()
+                .to_string()
+                .split_once([' ', '.'])
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                .unwrap();
             assert!(read(&format!("encoderd-{name}.1")).contains(&first), "{name}");
             for shell in ["encoderd.bash", "_encoderd", "encoderd.fish"] {
                 assert!(read(shell).contains(name), "{shell} lacks {name}");
@@ -133,7 +139,8 @@ mod tests {
             }
             for key in table.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
                 let config = parse(&format!("{head}\n{key}\n"));
-                let is_example = ["database", "auto_link", "status_listen"].iter().any(|example| key.starts_with(example));
+                let is_example =
+                    ["database", "auto_link", "status_listen"].iter().any(|example| key.starts_with(example));
                 if !is_example {
                     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()), "{key} is no default");
                 }

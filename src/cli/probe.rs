@@ -3,8 +3,8 @@
 use super::status::fetch;
 use super::{ConfigArguments, print, print_json, say};
 use crate::config::Config;
-use crate::udev::{self, UsbPort};
 use crate::probe::{Context, Finding, PcscFacts, Verdict, run as run_checks};
+use crate::udev::{self, UsbPort};
 use clap::Args;
 use encoder_protocols::dialect::{READERS, Reader, reader};
 use serde::Serialize;
