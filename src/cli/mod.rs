@@ -117,7 +117,8 @@ pub fn main() -> ExitCode {
         | Command::Restore(_)
         | Command::Generate(_)
         | Command::Emulate(_)
-        | Command::Emulator(_) => Kept::default(),
+        | Command::Emulator(_)
+        | Command::Generate(_) => Kept::default(),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
