@@ -15,6 +15,7 @@ mod pair;
 mod probe;
 mod run;
 mod status;
+mod support_bundle;
 
 use crate::config::Config;
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check this PC and its encoders; names the cause of what is wrong.
     Probe(probe::Arguments),
+    /// Pack what helps to understand this desk into one file, without its secrets.
+    SupportBundle(support_bundle::Arguments),
     /// Show the running daemon.
     Status(status::Arguments),
     /// List, link and name encoders.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
             Command::Hub(arguments) => hub::run(&arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Probe(arguments) => probe::run(&arguments).await,
+            Command::SupportBundle(arguments) => support_bundle::run(&arguments).await,
             Command::Status(arguments) => status::run(&arguments).await,
             Command::Encoders(arguments) => encoders::run(arguments).await,
             Command::Card(arguments) => card::run(arguments).await,
@@ -188,6 +192,7 @@ fn init_log(command: &Command) -> Result<(), String> {
         // Its encoders are plugged in while it runs, which is nothing to warn of.
         Command::Demo(_) => "error",
         Command::Probe(_)
+        | Command::SupportBundle(_)
         | Command::Status(_)
         | Command::Encoders(_)
         | Command::Card(_)

@@ -9,6 +9,7 @@ mod autosuspend;
 mod binary;
 mod cards;
 mod clock;
+mod collect;
 mod configuration;
 mod daemon;
 mod disk;
@@ -43,6 +44,7 @@ mod usb;
 mod user;
 mod webhooks;
 
+pub use collect::{Collected, collect};
 pub use machine::{Machine, Space};
 pub use pcsc::Facts as PcscFacts;
 

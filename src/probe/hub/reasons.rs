@@ -25,7 +25,7 @@ pub(super) fn certificate(words: &str) -> (&'static str, &'static str) {
     if has(&["expired"]) {
         return ("its certificate has expired, or this PC's clock is ahead", "have the certificate renewed; the clock: timedatectl");
     }
-    if has(&["unknownissuer", "unknown issuer", "self-signed", "self signed", "caused by other", "unable to get local issuer", "cacaasusedasendentity", "ca used as end entity"]) {
+    if has(&["unknownissuer", "unknown issuer", "self-signed", "self signed", "caused by other", "unable to get local issuer", "causedasendentity"]) {
         return (
             "this PC trusts nobody who signed its certificate",
             "sudo cp HUB-CA.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates && sudo systemctl restart encoderd",
@@ -50,6 +50,7 @@ mod tests {
     fn certificates_are_told_apart_by_their_words() {
         for (words, part) in [
             ("invalid peer certificate: unknownissuer", "trusts nobody"),
+            ("invalid peer certificate: other(othererror(causedasendentity))", "trusts nobody"),
             ("invalid peer certificate: certificate not valid for name \"x\"", "another name"),
             ("invalid peer certificate: expired", "expired"),
             ("received corrupt message of type invalidcontenttype", "speaks no TLS"),
