@@ -17,7 +17,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         }
         Some(error @ (ControlError::BadAnswer(_) | ControlError::Refused(_) | ControlError::Bind { .. })) => {
             let remedy = if context.unit.file.is_some() { "sudo systemctl restart encoderd" } else { "end encoderd and start it again" };
-            Finding::failed(NAME, format!("encoderd runs and is of another version than this one: {error}")).remedy(remedy)
+            Finding::failed(NAME, format!("encoderd runs and does not answer as this version would: {error}")).remedy(remedy)
         }
         Some(ControlError::NotRunning { path }) if is_service => {
             let message = format!("the service runs and nobody answers at {}", path.display());

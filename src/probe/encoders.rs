@@ -2,7 +2,7 @@
 
 use super::pcsc::Reader as PcscReader;
 use super::trial::{Outcome, Trial};
-use super::{Context, Finding, PcscFacts};
+use super::{Context, Finding, PcscFacts, runs_unseen};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::control::EncoderAnswer;
 use crate::device::check::{PortCheck, PortCheckError};
@@ -22,7 +22,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             encoders => encoders.iter().map(from_daemon).collect(),
         };
     }
-    if context.config.is_err() {
+    if context.config.is_err() || runs_unseen(context.silence.as_ref()) {
         return Vec::new();
     }
     let behind_pcsc = context.pcsc.as_ref().map_or(&[][..], PcscFacts::readers);

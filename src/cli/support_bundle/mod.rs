@@ -187,3 +187,89 @@ fn write(path: &Path, parts: &[Part], now: i64) -> anyhow::Result<()> {
     file.sync_all()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{CardKey, write_token};
+    use secrecy::SecretString;
+    use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// Secrets where a desk has them, and in log lines that should not have held them.
+    const CANARIES: &[&str] = &[
+        "seam_canary0123456789",
+        "bridge_canary9876543210",
+        "whsec_Q2FuYXJ5Q2FuYXJ5",
+        "canary-passphrase",
+        "pa55word",
+        "4711",
+        "Jane Canary",
+        "jane@canary.example",
+        "04a1b2c3d4e5f6",
+        "deadbeef",
+    ];
+
+    #[tokio::test]
+    async fn no_canary_leaves_the_desk() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let state = root.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        CardKey::create(&state).unwrap();
+        let card_key = std::fs::read_to_string(state.join(CARD_KEY_FILE)).unwrap();
+        let card_key = card_key.rsplit('"').nth(1).unwrap().to_owned();
+        assert_eq!(card_key.len(), 32);
+        for (file, token) in [(API_KEY_FILE, "seam_canary0123456789"), (BRIDGE_TOKEN_FILE, "bridge_canary9876543210")] {
+            write_token(&state.join(file), &SecretString::from(token)).unwrap();
+        }
+        // A key that is not known makes the configuration one that is not understood; it is in the bundle all the same.
+        let config = format!(
+            "[daemon]\nstate_dir = \"{}\"\n[hub]\ndatabase = \"postgres://hub:pa55word@db/hub\"\n\
+             [desk]\npin = \"4711\"\n[backup]\npassphrase = \"canary-passphrase\"\n",
+            state.display()
+        );
+        let file = put("encoderd.toml", &config);
+        let journal = put(
+            "usr/bin/journalctl",
+            &format!(
+                "#!/bin/sh\ncat <<'END'\n\
+                 INFO with seam_canary0123456789 and Bearer bridge_canary9876543210\n\
+                 INFO uid=04a1b2c3d4e5f6 card_number=\"deadbeef\" full_name=\"Jane Canary\" email_address=jane@canary.example\n\
+                 {{\"secret\":\"whsec_Q2FuYXJ5Q2FuYXJ5\",\"key\":\"{card_key}\",\"url\":\"https://a:pa55word@h/\"}}\n\
+                 DEBUG {card_key} kept line\nEND\n"
+            ),
+        );
+        std::fs::set_permissions(journal, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let machine = Machine { root: root.path().to_path_buf(), sysfs: root.path().join("sys"), ..Machine::this() };
+        let context = Context::gather(machine, Some(&file), None).await;
+        let parts = parts(&context).await.unwrap();
+        let bundle = root.path().join("bundle.tar.gz");
+        write(&bundle, &parts, 0).unwrap();
+        assert_eq!(std::fs::metadata(&bundle).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write(&bundle, &parts, 0).is_err(), "an existing file is left alone");
+        let mut texts = String::new();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(std::fs::File::open(&bundle).unwrap()));
+        for entry in archive.entries().unwrap() {
+            entry.unwrap().read_to_string(&mut texts).unwrap();
+        }
+        for kept in ["kept line", "state_dir = ", "postgres://", "de…ef", "[secret]"] {
+            assert!(texts.contains(kept), "{kept}: {texts}");
+        }
+        for canary in CANARIES.iter().copied().chain([card_key.as_str()]) {
+            assert!(!texts.contains(canary), "{canary}: {texts}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_text_the_end_is_kept_from_a_whole_line_on() {
+        let text = format!("ä{}\nlast\n", "x".repeat(TEXT_BYTES_MAX));
+        assert_eq!(ending(&text), "last\n");
+        assert_eq!(ending("short"), "short");
+    }
+}

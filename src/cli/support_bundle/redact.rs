@@ -135,8 +135,9 @@ fn without_prefixed(text: &str) -> String {
             let length = after.find(|character: char| !is_word(character) && !"+/=.".contains(character)).unwrap_or(after.len());
             clean.push_str(before);
             clean.push_str(prefix);
-            let is_inside = before.ends_with(is_word);
-            if length >= 8 && !is_inside {
+            // `bridge_disconnected` is a word of ours; a key has digits or capitals, or is long.
+            let is_key = after[..length].contains(|character: char| !character.is_ascii_lowercase() && character != '_');
+            if length >= 8 && (is_key || length >= 24) && !before.ends_with(is_word) {
                 clean.push_str(GONE);
                 rest = &after[length..];
             } else {
@@ -182,7 +183,8 @@ fn without_user_info(text: &str) -> String {
     clean
 }
 
-/// Card numbers, 4, 7 or 10 bytes in hex: the first two digits and the last two stay. A UUID is none.
+/// Card numbers, 4, 7 or 10 bytes in hex: the first two digits and the last two stay. Of 16 bytes and more, which keys
+/// have, nothing stays. A UUID is none of them.
 fn shorten(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -202,7 +204,10 @@ fn shorten(text: &str) -> String {
         } else {
             let mut done = 0;
             for part in parts {
-                if matches!(part.len(), 8 | 14 | 20) && part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                let is_hex = part.bytes().all(|digit| digit.is_ascii_hexdigit());
+                if is_hex && part.len() >= 32 {
+                    clean.push_str(GONE);
+                } else if is_hex && matches!(part.len(), 8 | 14 | 20) {
                     clean.push_str(&format!("{}…{}", &part[..2], &part[part.len() - 2..]));
                 } else {
                     clean.push_str(part);
@@ -283,6 +288,7 @@ mod tests {
         assert_eq!(clean(uuid), uuid);
         assert_eq!(clean("uid-deadbeef"), "uid-de…ef");
         assert_eq!(clean("12:30:59"), "12:30:59");
+        assert_eq!(clean("00112233445566778899aabbccddeeff"), GONE);
     }
 
     #[test]

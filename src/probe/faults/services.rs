@@ -68,6 +68,20 @@ pub(super) fn faults() -> Vec<Fault> {
             mend: Mend::No,
         },
         Fault {
+            name: "the daemon hangs",
+            on: On::Service,
+            plant: |bench| {
+                bench.status = None;
+                let socket = std::os::unix::net::UnixListener::bind(bench.state().join("encoderd.sock")).unwrap();
+                bench.keep.push(Box::new(socket));
+                at_once(())
+            },
+            check: "daemon",
+            message: &["encoderd runs and does not answer", "nothing came within 6 s"],
+            remedy: "sudo systemctl restart encoderd",
+            mend: Mend::No,
+        },
+        Fault {
             name: "the daemon was not started anew after an upgrade",
             on: On::Service,
             plant: |bench| at_once(bench.status.as_mut().unwrap().version = "0.0.9".to_owned()),
