@@ -65,12 +65,7 @@ fn serial_lines(id: UsbId, dialect: &str) -> String {
         text => format!(", {key}{{product}}==\"*{}*\"", literal(text)),
     };
     let ids = |key: &str| {
-        format!(
-            "{key}{{idVendor}}==\"{:04x}\", {key}{{idProduct}}==\"{:04x}\"{}",
-            id.vendor,
-            id.product,
-            product(key)
-        )
+        format!("{key}{{idVendor}}==\"{:04x}\", {key}{{idProduct}}==\"{:04x}\"{}", id.vendor, id.product, product(key))
     };
     format!(
         "ENV{{DEVTYPE}}==\"usb_device\", {}, ENV{{{MARK}}}=\"{dialect}\"\n\
@@ -173,10 +168,7 @@ impl UsbPort {
             }
             Err(_) => return Err(no_port()),
         };
-        device
-            .ancestors()
-            .find_map(Self::read)
-            .ok_or_else(|| UdevError::NotUsb { path: path.to_path_buf() })
+        device.ancestors().find_map(Self::read).ok_or_else(|| UdevError::NotUsb { path: path.to_path_buf() })
     }
 
     /// Reads a USB device's directory; `None` where it is none.
@@ -186,7 +178,9 @@ impl UsbPort {
         Some(Self {
             vendor: id("idVendor")?,
             product: id("idProduct")?,
-            serial: text("serial").map(|serial| serial.trim_end().to_owned()).filter(|serial| !serial.trim().is_empty()),
+            serial: text("serial")
+                .map(|serial| serial.trim_end().to_owned())
+                .filter(|serial| !serial.trim().is_empty()),
             port: directory.file_name()?.to_string_lossy().into_owned(),
         })
     }
@@ -316,7 +310,11 @@ mod tests {
             if let Some(serial) = serial {
                 fs::write(at(&format!("{device}/serial")), serial).unwrap();
             }
-            symlink(at(&format!("{device}/{port}:1.0/{tty}")), at(&format!("{device}/{port}:1.0/{tty}/tty/{tty}/device"))).unwrap();
+            symlink(
+                at(&format!("{device}/{port}:1.0/{tty}")),
+                at(&format!("{device}/{port}:1.0/{tty}/tty/{tty}/device")),
+            )
+            .unwrap();
             fs::create_dir_all(at("class/tty")).unwrap();
             symlink(at(&format!("{device}/{port}:1.0/{tty}/tty/{tty}")), at(&format!("class/tty/{tty}"))).unwrap();
         }

@@ -58,7 +58,13 @@ mod tests {
         let read = |name: &str| std::fs::read_to_string(directory.path().join("new").join(name)).unwrap();
         for command in CommandLine::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
-            let (first, _) = command.get_about().unwrap().to_string().split_once([' ', '.']).map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            let (first, _) = command
+                .get_about()
+                .unwrap()
+                .to_string()
+                .split_once([' ', '.'])
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                .unwrap();
             assert!(read(&format!("encoderd-{name}.1")).contains(&first), "{name}");
             for shell in ["encoderd.bash", "_encoderd", "encoderd.fish"] {
                 assert!(read(shell).contains(name), "{shell} lacks {name}");

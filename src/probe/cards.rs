@@ -23,15 +23,17 @@ fn on_line(trial: &Trial) -> Option<Finding> {
     let path = trial.path.display();
     let finding = match &check.card {
         Detection::None => return None,
-        Detection::Several => Finding::note(NAME, format!("{path}: several cards lie there"))
-            .remedy("leave one card on the encoder"),
+        Detection::Several => {
+            Finding::note(NAME, format!("{path}: several cards lie there")).remedy("leave one card on the encoder")
+        }
         Detection::One(target) => {
             let kind = identify(target);
             let family = FAMILIES.iter().find(|family| (family.recognise)(target).is_some()).map(|family| family.name);
             match (kind, family) {
                 (CardKind::Classic(_), Some(family)) => Finding::fine(NAME, format!("{path}: a {family} card")),
                 (_, family) => {
-                    let what = family.map_or("card of no family that encoderd knows".to_owned(), |family| format!("{family} card"));
+                    let what = family
+                        .map_or("card of no family that encoderd knows".to_owned(), |family| format!("{family} card"));
                     Finding::note(NAME, format!("{path}: a {what}, which cannot become a key"))
                         .remedy("take a MIFARE Classic card")
                 }

@@ -46,11 +46,13 @@ fn judge(context: &Context) -> Finding {
     let now = context.machine.now;
     let set = "sudo timedatectl set-ntp true; without a network: sudo timedatectl set-time 'YYYY-MM-DD HH:MM'";
     if now.as_second() < EARLIEST_S {
-        let message = format!("the clock says {now:.0}, before this program was made: an empty battery on the main board?");
+        let message =
+            format!("the clock says {now:.0}, before this program was made: an empty battery on the main board?");
         return Finding::failed(NAME, message).remedy(set);
     }
     if let Some(written) = last_written(context).filter(|written| now.duration_until(*written) > BACK_MAX) {
-        let message = format!("the clock says {now:.0} and has gone back: encoderd has written its state at {written:.0}");
+        let message =
+            format!("the clock says {now:.0} and has gone back: encoderd has written its state at {written:.0}");
         return Finding::failed(NAME, message).remedy(set);
     }
     if let Some((hub, here)) = context.hub.date
@@ -60,9 +62,7 @@ fn judge(context: &Context) -> Finding {
         return Finding::failed(NAME, message).remedy(set);
     }
     match context.timekeeping {
-        Timekeeping { is_synchronised: Some(true), .. } => {
-            Finding::fine(NAME, format!("{now:.0}, set by the network"))
-        }
+        Timekeeping { is_synchronised: Some(true), .. } => Finding::fine(NAME, format!("{now:.0}, set by the network")),
         Timekeeping { is_on: Some(false), .. } => {
             Finding::note(NAME, format!("{now:.0}, and nothing keeps it right")).remedy("sudo timedatectl set-ntp true")
         }

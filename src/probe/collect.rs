@@ -48,8 +48,9 @@ pub async fn collect(context: &Context) -> Collected {
 /// Which of our variables are set; their values may be secret.
 fn variables() -> String {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with("ENCODERD_") || name.starts_with("PCSCLITE_") || name == "SYSFS_PATH").collect();
+    let mut names: Vec<String> = names
+        .filter(|name| name.starts_with("ENCODERD_") || name.starts_with("PCSCLITE_") || name == "SYSFS_PATH")
+        .collect();
     names.sort();
     names.join("\n")
 }

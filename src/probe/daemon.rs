@@ -16,8 +16,13 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             Finding::note(NAME, message).remedy("sudo encoderd probe")
         }
         Some(error @ (ControlError::BadAnswer(_) | ControlError::Refused(_) | ControlError::Bind { .. })) => {
-            let remedy = if context.unit.file.is_some() { "sudo systemctl restart encoderd" } else { "end encoderd and start it again" };
-            Finding::failed(NAME, format!("encoderd runs and does not answer as this version would: {error}")).remedy(remedy)
+            let remedy = if context.unit.file.is_some() {
+                "sudo systemctl restart encoderd"
+            } else {
+                "end encoderd and start it again"
+            };
+            Finding::failed(NAME, format!("encoderd runs and does not answer as this version would: {error}"))
+                .remedy(remedy)
         }
         Some(ControlError::NotRunning { path }) if is_service => {
             let message = format!("the service runs and nobody answers at {}", path.display());
@@ -25,7 +30,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         }
         Some(ControlError::NotRunning { .. }) | None => {
             let remedy = if context.unit.file.is_some() { "sudo systemctl start encoderd" } else { "encoderd run" };
-            Finding::note(NAME, "encoderd does not run with this configuration; ports are looked at directly").remedy(remedy)
+            Finding::note(NAME, "encoderd does not run with this configuration; ports are looked at directly")
+                .remedy(remedy)
         }
     }]
 }

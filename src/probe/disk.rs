@@ -22,7 +22,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let path = directory.display();
     if space.is_read_only {
         let message = format!("the file system of {path} is read-only: the kernel makes it so when the disk fails");
-        let remedy = format!("sudo dmesg | grep -i error; then: sudo mount -o remount,rw $(df --output=target {path} | tail -n 1)");
+        let remedy = format!(
+            "sudo dmesg | grep -i error; then: sudo mount -o remount,rw $(df --output=target {path} | tail -n 1)"
+        );
         return vec![Finding::failed(NAME, message).remedy(remedy)];
     }
     if let Some(files) = space.free_files.filter(|files| *files < FILES_MIN) {
@@ -43,7 +45,9 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
 
 fn remedy(there: &Path) -> String {
     let there = there.display();
-    format!("sudo journalctl --vacuum-size=200M; what else is large: sudo du -xh $(df --output=target {there} | tail -n 1) | sort -h | tail")
+    format!(
+        "sudo journalctl --vacuum-size=200M; what else is large: sudo du -xh $(df --output=target {there} | tail -n 1) | sort -h | tail"
+    )
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -91,7 +91,8 @@ fn from_daemon(encoder: &EncoderAnswer) -> Finding {
         }
         EncoderState::Offline | EncoderState::Unavailable | EncoderState::Silent => {
             let kind = encoder.fault.as_ref().map_or(FaultKind::EncoderOffline, |fault| fault.kind);
-            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned()))).remedy(step(kind))
+            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned())))
+                .remedy(step(kind))
         }
     };
     finding.simulated(encoder.simulated)
@@ -129,7 +130,9 @@ fn remedy(error: &PortCheckError, name: &str, dialect: &str, user: &str) -> Opti
             Some(format!("sudo usermod -aG dialout {user}, then log in again"))
         }
         PortCheckError::Open(OpenError::NotFound(_)) => Some("plug the encoder in, or correct its path".to_owned()),
-        PortCheckError::Open(OpenError::Busy { .. }) => Some(format!("close that program; which it is: sudo fuser -v {name}")),
+        PortCheckError::Open(OpenError::Busy { .. }) => {
+            Some(format!("close that program; which it is: sudo fuser -v {name}"))
+        }
         PortCheckError::Open(OpenError::NotASerialPort { .. }) => {
             Some("correct the path: it must lead to a serial port, such as /dev/ttyUSB0".to_owned())
         }
@@ -145,11 +148,12 @@ fn remedy(error: &PortCheckError, name: &str, dialect: &str, user: &str) -> Opti
 
 /// What a clerk can do about an encoder that the daemon cannot use, where no other check has said it.
 fn step(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::EncoderOffline => "plug the encoder in; if it is, another cable or USB port",
-        FaultKind::PortBusy | FaultKind::ReaderInUse => "close the program that has it",
-        FaultKind::EncoderAmbiguous => "unplug one of the two",
-        FaultKind::EncoderSilent => "unplug the encoder, wait five seconds and plug it back in",
-        _ => "encoderd status",
-    }
+    let steps = [
+        (FaultKind::EncoderOffline, "plug the encoder in; if it is, another cable or USB port"),
+        (FaultKind::PortBusy, "close the program that has it"),
+        (FaultKind::ReaderInUse, "close the program that has it"),
+        (FaultKind::EncoderAmbiguous, "unplug one of the two"),
+        (FaultKind::EncoderSilent, "unplug the encoder, wait five seconds and plug it back in"),
+    ];
+    steps.iter().find(|(known, _)| *known == kind).map_or("encoderd status", |(_, step)| step)
 }

@@ -6,14 +6,21 @@ use super::{Context, Finding, Who};
 const NAME: &str = "firmware";
 
 pub(super) fn look(context: &Context) -> Vec<Finding> {
-    let told = context.status.iter().filter(|_| context.port.is_none()).flat_map(|status| &status.encoders).filter_map(|encoder| {
-        Some((encoder.display_name.clone(), encoder.model.clone()?, encoder.firmware.clone()?, encoder.simulated))
-    });
+    let told = context.status.iter().filter(|_| context.port.is_none()).flat_map(|status| &status.encoders).filter_map(
+        |encoder| {
+            Some((encoder.display_name.clone(), encoder.model.clone()?, encoder.firmware.clone()?, encoder.simulated))
+        },
+    );
     let tried = context.trials.iter().filter_map(|trial| match &trial.outcome {
-        Outcome::Tried(Ok(check)) => {
-            Some((trial.path.display().to_string(), check.reader.model.clone(), check.reader.firmware.clone(), trial.simulated))
+        Outcome::Tried(Ok(check)) => Some((
+            trial.path.display().to_string(),
+            check.reader.model.clone(),
+            check.reader.firmware.clone(),
+            trial.simulated,
+        )),
+        Outcome::Held(encoder) => {
+            Some((encoder.display_name.clone(), encoder.model.clone()?, encoder.firmware.clone()?, encoder.simulated))
         }
-        Outcome::Held(encoder) => Some((encoder.display_name.clone(), encoder.model.clone()?, encoder.firmware.clone()?, encoder.simulated)),
         Outcome::Tried(Err(_)) => None,
     });
     told.chain(tried)

@@ -1,4 +1,4 @@
-//! Programs of the system that take serial ports for theirs: ModemManager, brltty, gpsd.
+//! Programs of the system that take serial ports for theirs: `ModemManager`, brltty, gpsd.
 
 use super::machine::{holders, named, portless};
 use super::{Context, Finding};
@@ -16,7 +16,7 @@ pub(super) struct Grabber {
     remedy: &'static str,
 }
 
-/// Source: ModemManager, "Modem filter"; brltty's and gpsd's udev rules of Ubuntu 22.04 and Debian 12.
+/// Source: `ModemManager`, "Modem filter"; brltty's and gpsd's udev rules of Ubuntu 22.04 and Debian 12.
 pub(super) const GRABBERS: &[Grabber] = &[
     Grabber {
         name: "ModemManager",
@@ -24,8 +24,16 @@ pub(super) const GRABBERS: &[Grabber] = &[
         remedy: "sudo systemctl disable --now ModemManager, if no modem is used here; else: \
                  encoderd probe --udev PORT | sudo tee -a /etc/udev/rules.d/69-encoderd-ports.rules, and restart the PC",
     },
-    Grabber { name: "brltty", takes_it_for: "a braille display", remedy: "sudo apt remove brltty, then unplug the encoder and plug it in again" },
-    Grabber { name: "gpsd", takes_it_for: "a GPS receiver", remedy: "sudo systemctl disable --now gpsd.socket gpsd, if no GPS is used here" },
+    Grabber {
+        name: "brltty",
+        takes_it_for: "a braille display",
+        remedy: "sudo apt remove brltty, then unplug the encoder and plug it in again",
+    },
+    Grabber {
+        name: "gpsd",
+        takes_it_for: "a GPS receiver",
+        remedy: "sudo systemctl disable --now gpsd.socket gpsd, if no GPS is used here",
+    },
 ];
 
 /// The rules by which brltty and gpsd take bridge chips.
@@ -103,7 +111,7 @@ fn takes(rules: &str, vendor: u16, product: u16) -> bool {
     active.map(str::to_lowercase).any(|line| line.contains(&pair) || line.contains(&vendor) && line.contains(&product))
 }
 
-/// Whether a rule tells ModemManager to leave the device alone.
+/// Whether a rule tells `ModemManager` to leave the device alone.
 fn is_ignored(context: &Context, tty: &super::Tty) -> bool {
     let rules = context.machine.texts(&["etc/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"], ".rules");
     rules.iter().any(|(_, text)| text.contains(MARK) && takes(text, tty.ids.0, tty.ids.1))

@@ -9,10 +9,16 @@ const NAME: &str = "identity";
 pub(super) fn look(context: &Context) -> Vec<Finding> {
     let mut findings = twins(&context.claimed);
     let encoders = context.status.iter().flat_map(|status| &status.encoders);
-    let ambiguous = encoders.filter(|encoder| encoder.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::EncoderAmbiguous));
+    let ambiguous = encoders
+        .filter(|encoder| encoder.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::EncoderAmbiguous));
     for encoder in ambiguous {
-        let message = format!("\"{}\" at {} cannot be told apart from another encoder: it is not used", encoder.display_name, encoder.port);
-        findings.push(Finding::failed(NAME, message).remedy("unplug one of the two, or plug it into a USB port that is known"));
+        let message = format!(
+            "\"{}\" at {} cannot be told apart from another encoder: it is not used",
+            encoder.display_name, encoder.port
+        );
+        findings.push(
+            Finding::failed(NAME, message).remedy("unplug one of the two, or plug it into a USB port that is known"),
+        );
     }
     findings
 }
@@ -39,7 +45,8 @@ fn twins(claimed: &[Claimed]) -> Vec<Finding> {
             tty.port,
             twin.port
         );
-        let remedy = "leave each in its USB port and configure both by /dev/serial/by-path/… as [[serial]] path; or unplug one";
+        let remedy =
+            "leave each in its USB port and configure both by /dev/serial/by-path/… as [[serial]] path; or unplug one";
         findings.push(Finding::failed(NAME, message).remedy(remedy).by(super::Who::It));
     }
     findings

@@ -19,7 +19,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
                 "jobs that were begun and have not ended: {count}, the oldest {} minutes ago; its card may be half written",
                 age.as_mins()
             );
-            let remedy = "lay the last card on the encoder and encode it again; if it stays so: sudo systemctl restart encoderd";
+            let remedy =
+                "lay the last card on the encoder and encode it again; if it stays so: sudo systemctl restart encoderd";
             Finding::failed(NAME, message).remedy(remedy).by(Who::Clerk)
         }
         (count, _) => Finding::fine(NAME, format!("jobs at work: {count}")),

@@ -32,7 +32,8 @@ fn card_key(context: &Context, config: &Config) -> Finding {
         }
         Ok(None) if directory.join(STATE_FILE).exists() => {
             let message = format!("{} is missing, and encoderd has run here before", file.display());
-            let remedy = "put the copy back: sudo encoderd keys import FILE; a new key makes every card of the house foreign";
+            let remedy =
+                "put the copy back: sudo encoderd keys import FILE; a new key makes every card of the house foreign";
             Finding::failed(NAME, message).remedy(remedy)
         }
         Ok(None) => Finding::note(NAME, "no card key yet; the first start makes one"),
@@ -47,7 +48,8 @@ fn bridge_token(context: &Context, config: &Config) -> Option<Finding> {
     if let Some(closed) = closed(context, file) {
         return Some(closed);
     }
-    let pair = format!("sudo encoderd pair {} CODE; whoever runs the hub gets the code from `encoderd admin pair`", cloud.url);
+    let pair =
+        format!("sudo encoderd pair {} CODE; whoever runs the hub gets the code from `encoderd admin pair`", cloud.url);
     match token(file) {
         Ok(Some(_)) => None,
         Ok(None) => {
@@ -78,6 +80,11 @@ fn unusable(file: &Path, error: &KeyError, replace: &str) -> Finding {
     }
 }
 
+fn is_private(about: &std::fs::Metadata) -> bool {
+    let of_others = 0o077;
+    about.mode() & of_others == 0
+}
+
 /// A key that root has put there, and that the service may not read.
 fn closed(context: &Context, file: &Path) -> Option<Finding> {
     let service = &context.service;
@@ -85,8 +92,9 @@ fn closed(context: &Context, file: &Path) -> Option<Finding> {
     let about = std::fs::metadata(file).ok()?;
     let (path, name) = (file.display(), &user.name);
     // One that all may read is exposed, which is said as that.
-    (!user.may(&about, 4) && about.mode() & 0o077 == 0).then(|| {
-        let message = format!("{name}, who encoderd runs as, may not read {path} ({})", shown(&context.machine, &about));
+    (!user.may(&about, 4) && is_private(&about)).then(|| {
+        let message =
+            format!("{name}, who encoderd runs as, may not read {path} ({})", shown(&context.machine, &about));
         Finding::failed(NAME, message).remedy(format!("sudo chown {name}: {path}"))
     })
 }

@@ -15,7 +15,10 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     let twice = linked.into_iter().filter_map(|(id, encoders)| {
         let [first, others @ ..] = encoders.as_slice() else { return None };
         let last = others.last()?;
-        let message = format!("\"{}\" and \"{}\" are both linked to the encoder {id}: a job could go to either", first.display_name, last.display_name);
+        let message = format!(
+            "\"{}\" and \"{}\" are both linked to the encoder {id}: a job could go to either",
+            first.display_name, last.display_name
+        );
         let remedy = format!("unlink the one that is wrong, such as: sudo encoderd encoders unlink {}", last.device_id);
         Some(Finding::failed(NAME, message).remedy(remedy))
     });

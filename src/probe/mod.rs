@@ -92,7 +92,12 @@ use Scope::{Everything, Port};
 /// All checks, in the order in which a cause comes before its effects.
 pub const CHECKS: &[Check] = &[
     check("binary", "which encoderd this is, and whether the one that runs is the same", Everything, binary::look),
-    check("configuration", "the configuration file: there, readable by the service, understood", Port, configuration::look),
+    check(
+        "configuration",
+        "the configuration file: there, readable by the service, understood",
+        Port,
+        configuration::look,
+    ),
     check("user", "the user that encoderd runs as, and its groups", Everything, user::look),
     check("state", "the state directory: owner, mode, writable", Everything, state_dir::look),
     check("disk", "room on the disk for journal and database", Everything, disk::look),

@@ -20,7 +20,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
                 status.hub_url,
                 age.as_mins()
             );
-            Finding::failed(NAME, message).remedy("sudo journalctl -u encoderd --grep outbox -n 20; then: sudo systemctl restart encoderd")
+            Finding::failed(NAME, message)
+                .remedy("sudo journalctl -u encoderd --grep outbox -n 20; then: sudo systemctl restart encoderd")
         }
         (count, _) => Finding::fine(NAME, format!("results on their way: {count}")),
     }]

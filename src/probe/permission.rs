@@ -22,7 +22,9 @@ fn by_mode(context: &Context, port: &Path) -> Option<Finding> {
     let (path, name) = (port.display(), &user.name);
     let message = format!("{name} may not open {path} ({})", shown(&context.machine, &about));
     let remedy = match (context.service.source, context.unit.file.is_some()) {
-        (Source::Asker, false) => format!("sudo chgrp dialout {path} && sudo chmod 660 {path}, and: sudo usermod -aG dialout {name}"),
+        (Source::Asker, false) => {
+            format!("sudo chgrp dialout {path} && sudo chmod 660 {path}, and: sudo usermod -aG dialout {name}")
+        }
         (Source::Daemon | Source::Unit | Source::Asker, _) => {
             format!("sudo chgrp dialout {path} && sudo chmod 660 {path}; for good: encoderd probe --udev {path}")
         }
@@ -39,7 +41,10 @@ fn by_walls(context: &Context, port: &Path) -> Option<Finding> {
     let fault = encoder.fault.as_ref()?;
     let is_refused = fault.kind == FaultKind::EncoderOffline && fault.message.contains("ermi");
     is_refused.then(|| {
-        let message = format!("encoderd may not open {}, although its mode allows it: the port came after the service", port.display());
+        let message = format!(
+            "encoderd may not open {}, although its mode allows it: the port came after the service",
+            port.display()
+        );
         Finding::failed(NAME, message).remedy("sudo systemctl restart encoderd")
     })
 }

@@ -23,7 +23,10 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
                 "if it is an encoder: encoderd probe --port {} --dialect pn532, then add it as [[serial]]",
                 tty.node.display()
             );
-            findings.push(Finding::note(NAME, format!("{}: not configured, so nothing is sent to it", tty.about())).remedy(remedy));
+            findings.push(
+                Finding::note(NAME, format!("{}: not configured, so nothing is sent to it", tty.about()))
+                    .remedy(remedy),
+            );
         }
     }
     if findings.is_empty() {
@@ -42,7 +45,10 @@ fn absent(context: &Context, port: &Claimed) -> Finding {
         .collect();
     if let [only] = free.as_slice() {
         let lasting = by_id(context, &only.node).unwrap_or_else(|| only.node.display().to_string());
-        let message = format!("{path}, a configured port, is not there; {} is, and not configured: its number has changed", only.about());
+        let message = format!(
+            "{path}, a configured port, is not there; {} is, and not configured: its number has changed",
+            only.about()
+        );
         let remedy = format!("sudo sed -i 's|{path}|{lasting}|' {file}, then restart encoderd");
         return Finding::failed(NAME, message).remedy(remedy);
     }
@@ -50,7 +56,8 @@ fn absent(context: &Context, port: &Claimed) -> Finding {
         let (vendor, product) = chip.ids;
         let module = BRIDGE_CHIPS.iter().find(|(ids, _)| *ids == chip.ids).map_or("its driver", |(_, module)| module);
         let message = format!(
-            "{path}, a configured port, is not there: the chip {vendor:04x}:{product:04x} at USB port {} has no driver", chip.port
+            "{path}, a configured port, is not there: the chip {vendor:04x}:{product:04x} at USB port {} has no driver",
+            chip.port
         );
         return Finding::failed(NAME, message).remedy(format!("sudo modprobe {module}"));
     }

@@ -61,7 +61,8 @@ fn knows(rules: &str, tty: &Tty) -> bool {
 
 fn unknown(node: &Path) -> Finding {
     let node = node.display();
-    let message = format!("no udev rule of encoderd's knows {node}: ModemManager may speak to it, and its number may change");
+    let message =
+        format!("no udev rule of encoderd's knows {node}: ModemManager may speak to it, and its number may change");
     let remedy = format!("encoderd probe --udev {node} | sudo tee -a {PORT_RULES_FILE} && {RELOAD}");
     Finding::note(NAME, message).remedy(remedy)
 }

@@ -28,15 +28,20 @@ fn judge(context: &Context) -> Finding {
     let how = format!("{} ({}, last result {})", state.active, state.sub, state.result);
     let failing = state.sub == "auto-restart" || state.restarts >= RESTARTS_MANY && state.active != "active";
     match state.active.as_str() {
-        _ if failing => Finding::failed(NAME, format!("the service ends again and again: {how}, started anew {} times", state.restarts))
-            .remedy(format!("what it says: {LOG}; mend that, then: sudo systemctl restart encoderd")),
+        _ if failing => Finding::failed(
+            NAME,
+            format!("the service ends again and again: {how}, started anew {} times", state.restarts),
+        )
+        .remedy(format!("what it says: {LOG}; mend that, then: sudo systemctl restart encoderd")),
         "failed" => Finding::failed(NAME, format!("the service has failed: {how}"))
             .remedy(format!("what it says: {LOG}; mend that, then: sudo systemctl restart encoderd")),
         "active" | "reloading" if unit.is_enabled => Finding::fine(NAME, format!("the service is {how}")),
         "active" | "reloading" => Finding::note(NAME, format!("the service is {how}, but does not start with the PC"))
             .remedy("sudo systemctl enable encoderd"),
         "activating" | "deactivating" => Finding::note(NAME, format!("the service is {how}")).remedy("encoderd probe"),
-        _ if context.status.is_some() => Finding::note(NAME, format!("the service is {how}; encoderd was started by hand")),
+        _ if context.status.is_some() => {
+            Finding::note(NAME, format!("the service is {how}; encoderd was started by hand"))
+        }
         _ => Finding::failed(NAME, format!("the service is {how}")).remedy("sudo systemctl enable --now encoderd"),
     }
 }

@@ -24,7 +24,11 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             (None, None) => "no answer".to_owned(),
         };
         let url = host(&webhook.url);
-        let message = format!("the webhook to {url} does not take its events ({} of the last {}): {why}", failing.len(), deliveries.len());
+        let message = format!(
+            "the webhook to {url} does not take its events ({} of the last {}): {why}",
+            failing.len(),
+            deliveries.len()
+        );
         let remedy = format!("curl --include --request POST --data '{{}}' {url}/…; the receiver must answer 2xx there");
         findings.push(Finding::failed(NAME, message).remedy(remedy).by(Who::HubOperator));
     }

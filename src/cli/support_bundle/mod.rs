@@ -54,7 +54,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("encoderd-support-{}.tar.gz", now.strftime("%Y%m%dT%H%M%SZ"))));
-    say(&format!("{} will hold, without keys, tokens, PINs and guests' names, card numbers shortened:\n", output.display()));
+    say(&format!(
+        "{} will hold, without keys, tokens, PINs and guests' names, card numbers shortened:\n",
+        output.display()
+    ));
     say(listing.trim_end());
     write(&output, &parts, now.as_second())?;
     say("\nLook into it before you send it: tar xzf FILE. Send it only to whoever helps you.");
@@ -82,17 +85,25 @@ async fn parts(context: &Context) -> anyhow::Result<Vec<Part>> {
         None => "null".to_owned(),
     };
     let failures = findings.iter().filter(|finding| finding.verdict == Verdict::Failed);
-    let summary: String = failures.map(|finding| format!("{}: {}\n", finding.check, finding.message)).collect();
+    let summary: Vec<String> = failures.map(|finding| format!("{}: {}\n", finding.check, finding.message)).collect();
     let mut parts = vec![
-        Part { name: "failures.txt", about: "what is wrong, by `encoderd probe`", text: summary },
-        Part { name: "probe.json", about: "all findings of `encoderd probe`", text: serde_json::to_string_pretty(&report)? },
+        Part { name: "failures.txt", about: "what is wrong, by `encoderd probe`", text: summary.concat() },
+        Part {
+            name: "probe.json",
+            about: "all findings of `encoderd probe`",
+            text: serde_json::to_string_pretty(&report)?,
+        },
         Part { name: "status.json", about: "the running daemon's view", text: status },
         Part { name: "encoderd.toml", about: "the configuration, secrets taken out", text: config },
         Part { name: "versions.txt", about: "encoderd, system, kernel, pcscd", text: versions },
         Part { name: "environment.txt", about: "names of variables that are set, no values", text: environment },
         Part { name: "udev.txt", about: "rules of encoderd's, names of ports", text: udev },
         Part { name: "usb.txt", about: "what is plugged in, as lsusb would say it", text: usb },
-        Part { name: "state.txt", about: "files, counts and ages of the state directory, no content", text: state(context).await },
+        Part {
+            name: "state.txt",
+            about: "files, counts and ages of the state directory, no content",
+            text: state(context).await,
+        },
         Part { name: "journal.txt", about: "the service's last log lines", text: journal },
         Part { name: "metrics.txt", about: "what the hub counts", text: metrics },
     ];
@@ -106,7 +117,8 @@ async fn parts(context: &Context) -> anyhow::Result<Vec<Part>> {
 /// The end of a text that is too long, from a whole line on.
 fn ending(text: &str) -> &str {
     let Some(from) = text.len().checked_sub(TEXT_BYTES_MAX) else { return text };
-    let from = text.as_bytes().iter().skip(from).position(|byte| *byte == b'\n').map_or(text.len(), |line| from + line + 1);
+    let from =
+        text.as_bytes().iter().skip(from).position(|byte| *byte == b'\n').map_or(text.len(), |line| from + line + 1);
     text.get(from..).unwrap_or_default()
 }
 

@@ -8,8 +8,26 @@ const GONE: &str = "[secret]";
 
 /// Names whose values are nobody's business, by how they end. `…_file` and `…_id` name places and things, not secrets.
 const NAMES: &[&str] = &[
-    "pin", "passphrase", "password", "passwd", "secret", "token", "api_key", "apikey", "key", "authorization", "cookie", "csrf",
-    "code", "full_name", "guest_name", "guest", "email", "email_address", "phone", "phone_number",
+    "pin",
+    "passphrase",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "key",
+    "authorization",
+    "cookie",
+    "csrf",
+    "code",
+    "full_name",
+    "guest_name",
+    "guest",
+    "email",
+    "email_address",
+    "phone",
+    "phone_number",
 ];
 
 /// How secrets of ours begin.
@@ -132,11 +150,13 @@ fn without_prefixed(text: &str) -> String {
         while let Some(start) = rest.find(prefix) {
             let (before, found) = rest.split_at(start);
             let after = &found[prefix.len()..];
-            let length = after.find(|character: char| !is_word(character) && !"+/=.".contains(character)).unwrap_or(after.len());
+            let length =
+                after.find(|character: char| !is_word(character) && !"+/=.".contains(character)).unwrap_or(after.len());
             clean.push_str(before);
             clean.push_str(prefix);
             // `bridge_disconnected` is a word of ours; a key has digits or capitals, or is long.
-            let is_key = after[..length].contains(|character: char| !character.is_ascii_lowercase() && character != '_');
+            let is_key =
+                after[..length].contains(|character: char| !character.is_ascii_lowercase() && character != '_');
             if length >= 8 && (is_key || length >= 24) && !before.ends_with(is_word) {
                 clean.push_str(GONE);
                 rest = &after[length..];
@@ -157,7 +177,9 @@ fn without_user_info(text: &str) -> String {
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
         clean.push_str(before);
-        let end = after.find(|character: char| character.is_whitespace() || "/?#\"'<>".contains(character)).unwrap_or(after.len());
+        let end = after
+            .find(|character: char| character.is_whitespace() || "/?#\"'<>".contains(character))
+            .unwrap_or(after.len());
         let (authority, behind) = after.split_at(end);
         match authority.rsplit_once('@') {
             Some((_, host)) => {
@@ -194,7 +216,7 @@ fn shorten(text: &str) -> String {
         let (word, after) = word_on.split_at(word_on.find(|character| !is_word(character)).unwrap_or(word_on.len()));
         let with_colons = with_colons(word_on);
         if with_colons > 0 {
-            clean.push_str(&format!("{}:…:{}", &word_on[..2], &word_on[with_colons - 2..with_colons]));
+            clean.push_str(&[&word_on[..2], ":…:", &word_on[with_colons - 2..with_colons]].concat());
             rest = &word_on[with_colons..];
             continue;
         }
@@ -208,7 +230,7 @@ fn shorten(text: &str) -> String {
                 if is_hex && part.len() >= 32 {
                     clean.push_str(GONE);
                 } else if is_hex && matches!(part.len(), 8 | 14 | 20) {
-                    clean.push_str(&format!("{}…{}", &part[..2], &part[part.len() - 2..]));
+                    clean.push_str(&[&part[..2], "…", &part[part.len() - 2..]].concat());
                 } else {
                     clean.push_str(part);
                 }

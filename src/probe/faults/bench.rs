@@ -10,10 +10,11 @@ use crate::probe::pcsc::planted;
 use crate::probe::{Context, Finding, Machine, run};
 use encoder_protocols::dialect::READERS;
 use secrecy::SecretString;
+use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::io::BufRead as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::io::BufRead as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -48,10 +49,7 @@ impl Bench {
     pub(super) async fn service() -> Self {
         let mut bench = Self::by_hand().await;
         bench.put("run/systemd/system/x", "");
-        bench.put(
-            "usr/lib/systemd/system/encoderd.service",
-            "[Service]\nUser=encoderd\nSupplementaryGroups=dialout\n",
-        );
+        bench.put("usr/lib/systemd/system/encoderd.service", "[Service]\nUser=encoderd\nSupplementaryGroups=dialout\n");
         fs::create_dir_all(bench.path("etc/systemd/system/multi-user.target.wants")).unwrap();
         symlink(
             "/usr/lib/systemd/system/encoderd.service",
@@ -96,7 +94,7 @@ impl Bench {
             players: CancellationToken::new(),
             stop: CancellationToken::new(),
         };
-        let (uid, gid) = (bench.uid(), bench.gid());
+        let (uid, gid) = (uid(), gid());
         bench.put("etc/passwd", &format!("root:x:0:0::/:/bin/sh\nencoderd:x:{uid}:{gid}::/:/bin/false\n"));
         bench.put("etc/group", &format!("root:x:0:\nencoderd:x:{gid}:\ndialout:x:20:encoderd\n"));
         let state = bench.state();
@@ -113,7 +111,7 @@ impl Bench {
             state.display(),
             bench.serial("ttyUSB0")
         );
-        bench.give(&state);
+        give(&state);
         bench
     }
 
@@ -136,7 +134,7 @@ impl Bench {
         let running = hub::serve(settings, self.stop.clone()).await.unwrap();
         let url = format!("http://{}", running.address);
         tokio::spawn(running.stopped());
-        self.give(&state);
+        give(&state);
         url
     }
 
@@ -145,7 +143,7 @@ impl Bench {
         let file = self.config_file();
         if !file.exists() {
             self.put("etc/encoderd/encoderd.toml", &self.config);
-            self.give(&file);
+            give(&file);
         }
         let stop = CancellationToken::new();
         if let Some(status) = &self.status {
@@ -204,7 +202,7 @@ impl Bench {
     /// Has this desk work for a hub at this address.
     pub(super) fn work_for(&mut self, url: &str) {
         let token = self.state().join(BRIDGE_TOKEN_FILE);
-        self.config += &format!("[cloud]\nurl = \"{url}\"\ntoken_file = \"{}\"\n", token.display());
+        writeln!(self.config, "[cloud]\nurl = \"{url}\"\ntoken_file = \"{}\"", token.display()).unwrap();
         if let Some(status) = &mut self.status {
             status.hub_url = url.to_owned();
             status.hub_reachable = false;
@@ -214,9 +212,11 @@ impl Bench {
     /// Plugs a serial chip in, as the kernel shows it.
     pub(super) fn plug(&self, name: &str, port: &str, (vendor, product): (u16, u16), serial: Option<&str>) {
         let device = format!("sys/devices/usb1/{port}");
-        for (file, text) in
-            [("idVendor", format!("{vendor:04x}")), ("idProduct", format!("{product:04x}")), ("product", "FT232R".into())]
-        {
+        for (file, text) in [
+            ("idVendor", format!("{vendor:04x}")),
+            ("idProduct", format!("{product:04x}")),
+            ("product", "FT232R".into()),
+        ] {
             self.put(&format!("{device}/{file}"), &text);
         }
         if let Some(serial) = serial {
@@ -238,7 +238,7 @@ impl Bench {
         let kind = emulator::Kind::Serial { reader, link: Some(self.path("dev").join(name)) };
         let settings = emulator::Settings { kind, control: None, card: None, pace: false };
         let emulator = Emulator::start(settings).unwrap();
-        self.give(&self.node(name));
+        give(&self.node(name));
         tokio::spawn(emulator.run(self.players.clone()));
     }
 
@@ -318,7 +318,11 @@ impl Bench {
 
     pub(super) fn delete(&self, path: &str) {
         let path = self.path(path);
-        if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path).unwrap()
+        } else {
+            fs::remove_file(path).unwrap()
+        }
     }
 
     pub(super) fn path(&self, path: &str) -> PathBuf {
@@ -333,30 +337,11 @@ impl Bench {
         self.path("etc/encoderd/encoderd.toml")
     }
 
-    /// Gives a file, or a directory with what is in it, to the service's user.
-    pub(super) fn give(&self, path: &Path) {
-        if !is_root() {
-            return; // It is the service's user.
-        }
-        chown(path, Some(USER), Some(USER)).unwrap();
-        for entry in fs::read_dir(path).into_iter().flatten() {
-            self.give(&entry.unwrap().path());
-        }
-    }
-
-    pub(super) fn uid(&self) -> u32 {
-        if is_root() { USER } else { rustix::process::geteuid().as_raw() }
-    }
-
-    pub(super) fn gid(&self) -> u32 {
-        if is_root() { USER } else { rustix::process::getegid().as_raw() }
-    }
-
     /// Runs a remedy's command as an administrator would. The names of users are this PC's, not the test machine's.
     pub(super) fn mend(&mut self, command: &str) {
         let command = command.replace("sudo ", "").replace("chown -R encoderd: ", "chown encoderd: ");
-        let command = command.replace("encoderd: ", &format!("-R {}:{} ", self.uid(), self.gid()));
-        let command = command.replace("chgrp encoderd ", &format!("chgrp {} ", self.gid()));
+        let command = command.replace("encoderd: ", &format!("-R {}:{} ", uid(), gid()));
+        let command = command.replace("chgrp encoderd ", &format!("chgrp {} ", gid()));
         let command = command.replace("chgrp dialout ", "chgrp 20 ");
         let done = Command::new("sh").args(["-c", &command]).current_dir(self.directory.path()).status().unwrap();
         assert!(done.success(), "{command}");
@@ -369,6 +354,27 @@ impl Drop for Bench {
         self.players.cancel();
         self.end_children();
     }
+}
+
+/// Gives a file, or a directory with what is in it, to the service's user.
+pub(super) fn give(path: &Path) {
+    if !is_root() {
+        return; // It is the service's user.
+    }
+    chown(path, Some(USER), Some(USER)).unwrap();
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        give(&entry.unwrap().path());
+    }
+}
+
+/// The service's user.
+pub(super) fn uid() -> u32 {
+    if is_root() { USER } else { rustix::process::geteuid().as_raw() }
+}
+
+/// Its group.
+pub(super) fn gid() -> u32 {
+    if is_root() { USER } else { rustix::process::getegid().as_raw() }
 }
 
 pub(super) fn is_root() -> bool {

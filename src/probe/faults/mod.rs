@@ -19,7 +19,7 @@ pub(super) struct Fault {
     /// The PC that it is planted in.
     on: On,
     /// Plants it.
-    plant: for<'a> fn(&'a mut Bench) -> Planting<'a>,
+    plant: Plant,
     /// The check that must speak first.
     check: &'static str,
     /// What its message must say.
@@ -33,9 +33,12 @@ pub(super) struct Fault {
 /// A fault being planted.
 type Planting<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// A fault that is planted at once.
-fn at_once<'a>(_planted: ()) -> Planting<'a> {
-    Box::pin(std::future::ready(()))
+/// How a fault is planted.
+enum Plant {
+    /// At once.
+    Now(fn(&mut Bench)),
+    /// With something to wait for.
+    Later(for<'a> fn(&'a mut Bench) -> Planting<'a>),
 }
 
 /// Which PC.
@@ -67,7 +70,10 @@ async fn find(fault: &Fault) -> Result<(), String> {
         On::Service => Bench::service().await,
         On::Hand => Bench::by_hand().await,
     };
-    (fault.plant)(&mut bench).await;
+    match fault.plant {
+        Plant::Now(plant) => plant(&mut bench),
+        Plant::Later(plant) => plant(&mut bench).await,
+    }
     let findings = bench.probe().await;
     let Some(found) = first(&findings) else { return Err(format!("nothing is wrong: {findings:#?}")) };
     let found = found.clone();
@@ -98,7 +104,8 @@ async fn a_pc_in_order_has_no_failure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_failure_names_the_cause_and_the_command() {
-    let faults = [files::faults(), services::faults(), desk::faults(), hubs::faults()].into_iter().flatten().collect::<Vec<_>>();
+    let faults =
+        [files::faults(), services::faults(), desk::faults(), hubs::faults()].into_iter().flatten().collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for fault in &faults {
         if let Err(found) = find(fault).await {

@@ -1,9 +1,9 @@
 //! Faults of services: encoderd's own, pcscd, polkit, whoever sits at the hub's address.
 
 use super::bench::Bench;
-use super::{Fault, Mend, On, Planting, at_once};
-use crate::probe::pcsc::planted;
+use super::{Fault, Mend, On, Plant, Planting};
 use crate::probe::pcsc::Reach;
+use crate::probe::pcsc::planted;
 use crate::transport::pcsc::ServiceProblem;
 use std::os::unix::fs::symlink;
 
@@ -20,12 +20,7 @@ fn with_acr122u(bench: &mut Bench) -> &mut planted::Machine {
     bench.pcsc.insert(pcsc)
 }
 
-fn unit_fault(
-    name: &'static str,
-    plant: for<'a> fn(&'a mut Bench) -> Planting<'a>,
-    message: &'static [&'static str],
-    remedy: &'static str,
-) -> Fault {
+fn unit_fault(name: &'static str, plant: Plant, message: &'static [&'static str], remedy: &'static str) -> Fault {
     Fault { name, on: On::Service, plant, check: "unit", message, remedy, mend: Mend::No }
 }
 
@@ -33,35 +28,43 @@ pub(super) fn faults() -> Vec<Fault> {
     vec![
         unit_fault(
             "the service was stopped",
-            |bench| at_once(stopped(bench, "inactive", "dead", "success", 0)),
+            Plant::Now(|bench| {
+                stopped(bench, "inactive", "dead", "success", 0);
+            }),
             &["the service is inactive"],
             "sudo systemctl enable --now encoderd",
         ),
         unit_fault(
             "the service has failed",
-            |bench| at_once(stopped(bench, "failed", "failed", "exit-code", 0)),
+            Plant::Now(|bench| {
+                stopped(bench, "failed", "failed", "exit-code", 0);
+            }),
             &["the service has failed", "exit-code"],
             "sudo journalctl -u encoderd",
         ),
         unit_fault(
             "the service ends again and again",
-            |bench| at_once(stopped(bench, "activating", "auto-restart", "watchdog", 17)),
+            Plant::Now(|bench| {
+                stopped(bench, "activating", "auto-restart", "watchdog", 17);
+            }),
             &["again and again", "watchdog", "17 times"],
             "sudo journalctl -u encoderd",
         ),
         unit_fault(
             "the service is masked",
-            |bench| {
+            Plant::Now(|bench| {
                 stopped(bench, "inactive", "dead", "success", 0);
-                at_once(symlink("/dev/null", bench.path("etc/systemd/system/encoderd.service")).unwrap())
-            },
+                symlink("/dev/null", bench.path("etc/systemd/system/encoderd.service")).unwrap();
+            }),
             &["is masked"],
             "sudo systemctl unmask encoderd",
         ),
         Fault {
             name: "the service runs and does not answer",
             on: On::Service,
-            plant: |bench| at_once(bench.status = None),
+            plant: Plant::Now(|bench| {
+                bench.status = None;
+            }),
             check: "daemon",
             message: &["the service runs and nobody answers"],
             remedy: "sudo systemctl restart encoderd",
@@ -70,12 +73,11 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "the daemon hangs",
             on: On::Service,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 bench.status = None;
                 let socket = std::os::unix::net::UnixListener::bind(bench.state().join("encoderd.sock")).unwrap();
                 bench.keep.push(Box::new(socket));
-                at_once(())
-            },
+            }),
             check: "daemon",
             message: &["encoderd runs and does not answer", "nothing came within 6 s"],
             remedy: "sudo systemctl restart encoderd",
@@ -84,7 +86,9 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "the daemon was not started anew after an upgrade",
             on: On::Service,
-            plant: |bench| at_once(bench.status.as_mut().unwrap().version = "0.0.9".to_owned()),
+            plant: Plant::Now(|bench| {
+                bench.status.as_mut().unwrap().version = "0.0.9".to_owned();
+            }),
             check: "binary",
             message: &["encoderd 0.0.9 runs", concat!("this is encoderd ", env!("CARGO_PKG_VERSION"))],
             remedy: "sudo systemctl restart encoderd",
@@ -93,14 +97,13 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "another program has the hub's address",
             on: On::Hand,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 let address = listener.local_addr().unwrap().to_string();
                 let free = bench.config.lines().find(|line| line.starts_with("listen")).unwrap().to_owned();
                 bench.config = bench.config.replace(&free, &format!("listen = \"{address}\""));
                 bench.keep.push(Box::new(listener));
-                at_once(())
-            },
+            }),
             check: "address",
             message: &["(pid ", "which [hub] listen names"],
             remedy: "sudo kill ",
@@ -109,10 +112,10 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "the hub's address is another PC's",
             on: On::Hand,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 let free = bench.config.lines().find(|line| line.starts_with("listen")).unwrap().to_owned();
-                at_once(bench.config = bench.config.replace(&free, "listen = \"192.0.2.1:8765\""))
-            },
+                bench.config = bench.config.replace(&free, "listen = \"192.0.2.1:8765\"");
+            }),
             check: "address",
             message: &["192.0.2.1:8765", "no address of this PC"],
             remedy: "sudoedit",
@@ -121,11 +124,11 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "pcscd does not run",
             on: On::Service,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 let pcsc = with_acr122u(bench);
                 pcsc.gone(ServiceProblem::NotRunning);
-                at_once(pcsc.reach = Reach::Missing { is_orphaned: false })
-            },
+                pcsc.reach = Reach::Missing { is_orphaned: false };
+            }),
             check: "pcscd",
             message: &["pcscd is not running", "ACS ACR122U"],
             remedy: "sudo systemctl enable --now pcscd.socket",
@@ -134,7 +137,9 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "the kernel's NFC driver has the reader",
             on: On::Service,
-            plant: |bench| at_once(with_acr122u(bench).bind("1-1.3", "pn533_usb")),
+            plant: Plant::Now(|bench| {
+                with_acr122u(bench).bind("1-1.3", "pn533_usb");
+            }),
             check: "kernel",
             message: &["ACS ACR122U", "pn533_usb"],
             remedy: "sudo modprobe -r pn533_usb",
@@ -143,10 +148,10 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "polkit has no rule for the service",
             on: On::Service,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 with_acr122u(bench);
-                at_once(bench.put("usr/share/polkit-1/actions/org.debian.pcsc-lite.policy", "<policyconfig/>"))
-            },
+                bench.put("usr/share/polkit-1/actions/org.debian.pcsc-lite.policy", "<policyconfig/>");
+            }),
             check: "polkit",
             message: &["no rule lets encoderd"],
             remedy: "sudo tee /etc/polkit-1/rules.d/50-encoderd.rules",
@@ -159,10 +164,10 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault {
             name: "polkit refuses the running daemon",
             on: On::Service,
-            plant: |bench| {
+            plant: Plant::Now(|bench| {
                 let daemon = planted::denied();
-                at_once(with_acr122u(bench).daemon = Some(daemon))
-            },
+                with_acr122u(bench).daemon = Some(daemon);
+            }),
             check: "pcscd",
             message: &["polkit refuses"],
             remedy: "sudo tee /etc/polkit-1/rules.d/50-encoderd.rules",

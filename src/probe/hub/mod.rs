@@ -74,7 +74,8 @@ pub(super) fn link(context: &Context) -> Vec<Finding> {
         .map(|encoder| {
             let (name, id) = (&encoder.display_name, &encoder.device_id);
             let message = format!("\"{name}\" works and is linked to no encoder of the hub: no job reaches it");
-            let finding = if config.auto_link() { Finding::note(NAME, message) } else { Finding::failed(NAME, message) };
+            let finding =
+                if config.auto_link() { Finding::note(NAME, message) } else { Finding::failed(NAME, message) };
             finding.remedy(format!("sudo encoderd encoders link {id} ACS_ENCODER_ID")).simulated(encoder.simulated)
         })
         .collect();

@@ -23,23 +23,39 @@ pub(super) fn certificate(words: &str) -> (&'static str, &'static str) {
         return ("its certificate is not valid yet, by this PC's clock", "sudo timedatectl set-ntp true");
     }
     if has(&["expired"]) {
-        return ("its certificate has expired, or this PC's clock is ahead", "have the certificate renewed; the clock: timedatectl");
+        return (
+            "its certificate has expired, or this PC's clock is ahead",
+            "have the certificate renewed; the clock: timedatectl",
+        );
     }
-    if has(&["unknownissuer", "unknown issuer", "self-signed", "self signed", "caused by other", "unable to get local issuer", "causedasendentity"]) {
+    if has(&[
+        "unknownissuer",
+        "unknown issuer",
+        "self-signed",
+        "self signed",
+        "caused by other",
+        "unable to get local issuer",
+        "causedasendentity",
+    ]) {
         return (
             "this PC trusts nobody who signed its certificate",
             "sudo cp HUB-CA.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates && sudo systemctl restart encoderd",
         );
     }
     if has(&["invalidcontenttype", "corrupt message", "wrong version"]) {
-        return ("what answers there speaks no TLS", "set [cloud] url to http://…, if the hub is on this PC; else have it serve https");
+        return (
+            "what answers there speaks no TLS",
+            "set [cloud] url to http://…, if the hub is on this PC; else have it serve https",
+        );
     }
     ("no TLS connection comes about", "openssl s_client -connect HOST:PORT shows what the hub says")
 }
 
 /// Whether an error is one of TLS at all.
 pub(super) fn is_tls(words: &str) -> bool {
-    ["certificate", "tls", "corrupt message", "invalidcontenttype", "handshake", "unknownissuer"].iter().any(|part| words.contains(part))
+    ["certificate", "tls", "corrupt message", "invalidcontenttype", "handshake", "unknownissuer"]
+        .iter()
+        .any(|part| words.contains(part))
 }
 
 #[cfg(test)]

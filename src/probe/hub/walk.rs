@@ -3,8 +3,8 @@
 
 use super::reasons::{certificate, is_tls, words};
 use super::{Finding, Hop};
-use crate::api::envelope::Object as _;
 use crate::api::acs_users::AcsUser;
+use crate::api::envelope::Object as _;
 use crate::api::user_identities::UserIdentity;
 use crate::api::webhooks::{Webhook, WebhookDelivery};
 use crate::clock;
@@ -108,7 +108,12 @@ impl Walker<'_> {
         self.connection(&host, port, &addresses).await?;
         let client = Client::builder().connect_timeout(BOUND).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| {
-            self.broken(Hop::Tls, format!("TLS cannot be set up: {}", words(&error)), "sudo apt install ca-certificates", Who::It)
+            self.broken(
+                Hop::Tls,
+                format!("TLS cannot be set up: {}", words(&error)),
+                "sudo apt install ca-certificates",
+                Who::It,
+            )
         })?;
         let sent = client.get(format!("{address}/healthz")).timeout(BOUND).send().await;
         let answer = sent.map_err(|error| self.no_answer(&url, &error))?;
@@ -125,7 +130,8 @@ impl Walker<'_> {
         let addresses: Vec<SocketAddr> = found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default();
         if addresses.is_empty() {
             let message = format!("the hub's name {host} has no address: this PC has no network, or the name is wrong");
-            let remedy = format!("plug the network in; then: getent hosts {host}; if other names work, correct [cloud] url");
+            let remedy =
+                format!("plug the network in; then: getent hosts {host}; if other names work, correct [cloud] url");
             return Err(self.broken(Hop::Dns, message, remedy, Who::It));
         }
         if host.parse::<std::net::IpAddr>().is_err() {
@@ -152,11 +158,22 @@ impl Walker<'_> {
             let message = format!("encoderd runs and its own hub does not take connections at port {port}");
             (message, "sudo systemctl restart encoderd".to_owned(), Who::It)
         } else if refused {
-            let message = format!("{host} refuses connections at port {port}: the hub does not run there, or at another port");
-            (message, format!("on the hub's machine: sudo systemctl start encoderd, and see `listen`; from here: nc -vz {host} {port}"), Who::HubOperator)
+            let message =
+                format!("{host} refuses connections at port {port}: the hub does not run there, or at another port");
+            (
+                message,
+                format!(
+                    "on the hub's machine: sudo systemctl start encoderd, and see `listen`; from here: nc -vz {host} {port}"
+                ),
+                Who::HubOperator,
+            )
         } else {
             let message = format!("nobody answers at {host}, port {port}: no way there, or a firewall drops it");
-            (message, format!("let port {port} to {host} through the firewall; from here: nc -vz {host} {port}"), Who::It)
+            (
+                message,
+                format!("let port {port} to {host} through the firewall; from here: nc -vz {host} {port}"),
+                Who::It,
+            )
         };
         Err(self.broken(Hop::Tcp, message, remedy, who))
     }
@@ -184,20 +201,41 @@ impl Walker<'_> {
         if status.is_redirection() {
             let to = location.unwrap_or_else(|| "another address".to_owned());
             let message = format!("{url} sends on to {to}: a guest network's portal, or the hub has moved");
-            return Err(self.broken(Hop::Http, message, format!("open {url}/healthz in a browser; if the hub has moved, correct [cloud] url"), Who::It));
+            return Err(self.broken(
+                Hop::Http,
+                message,
+                format!("open {url}/healthz in a browser; if the hub has moved, correct [cloud] url"),
+                Who::It,
+            ));
         }
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            let message = format!("{url} asks for a password before the hub is reached ({status}): a proxy stands between");
-            return Err(self.broken(Hop::Http, message, "let /bridge/v1/ and /healthz through that proxy without a password of its own", Who::HubOperator));
+            let message =
+                format!("{url} asks for a password before the hub is reached ({status}): a proxy stands between");
+            return Err(self.broken(
+                Hop::Http,
+                message,
+                "let /bridge/v1/ and /healthz through that proxy without a password of its own",
+                Who::HubOperator,
+            ));
         }
         if status.is_server_error() {
             let message = format!("the hub at {url} answers {status}: it is there and cannot work");
-            return Err(self.broken(Hop::Http, message, "on the hub's machine: sudo journalctl -u encoderd -n 30", Who::HubOperator));
+            return Err(self.broken(
+                Hop::Http,
+                message,
+                "on the hub's machine: sudo journalctl -u encoderd -n 30",
+                Who::HubOperator,
+            ));
         }
         let body: Value = timeout(BOUND, answer.json()).await.ok().and_then(Result::ok).unwrap_or_default();
         if !status.is_success() || body.get("ok") != Some(&Value::Bool(true)) {
             let message = format!("what answers at {url} ({status}) is no hub of encoderd's");
-            return Err(self.broken(Hop::Http, message, format!("correct [cloud] url; a hub says {{\"ok\":true}} to: curl {url}/healthz"), Who::It));
+            return Err(self.broken(
+                Hop::Http,
+                message,
+                format!("correct [cloud] url; a hub says {{\"ok\":true}} to: curl {url}/healthz"),
+                Who::It,
+            ));
         }
         self.walk.date = date.and_then(|date| http_date(&date)).map(|hub| (hub, clock::wall()));
         self.fine(Hop::Http, format!("{url} is a hub and answers"));
@@ -209,38 +247,62 @@ impl Walker<'_> {
         let path = file.display();
         let Ok(Some(token)) = token(&file) else {
             // A file that is missing or open to others `keys` has told of.
-            if file.exists() || std::fs::metadata(&file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
-                let note = Finding::note(Hop::Token.name(), format!("this user cannot read {path}, so the token is not tried"));
+            if file.exists()
+                || std::fs::metadata(&file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+            {
+                let note = Finding::note(
+                    Hop::Token.name(),
+                    format!("this user cannot read {path}, so the token is not tried"),
+                );
                 self.walk.steps.push(note.remedy("sudo encoderd probe"));
             }
             return Err(Broken);
         };
-        let (url, sent) = (self.url.to_owned(), post(client, &format!("{}/bridge/v1/jobs/progress", self.url), &token, &json!({})).await);
-        let pair = format!("sudo encoderd pair {url} CODE; whoever runs the hub gets the code from: encoderd admin pair");
+        let (url, sent) = (
+            self.url.to_owned(),
+            post(client, &format!("{}/bridge/v1/jobs/progress", self.url), &token, &json!({})).await,
+        );
+        let pair =
+            format!("sudo encoderd pair {url} CODE; whoever runs the hub gets the code from: encoderd admin pair");
         match sent.map(|answer| answer.status()) {
             Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if self.is_own => {
-                let message = format!("encoderd's own hub refuses the token in {path}: the file was changed while it ran");
+                let message =
+                    format!("encoderd's own hub refuses the token in {path}: the file was changed while it ran");
                 Err(self.broken(Hop::Token, message, "sudo systemctl restart encoderd", Who::It))
             }
             Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                let message = format!("the hub at {url} refuses this desk's token: it was revoked, or is another hub's");
+                let message =
+                    format!("the hub at {url} refuses this desk's token: it was revoked, or is another hub's");
                 Err(self.broken(Hop::Token, message, pair, Who::HubOperator))
             }
             Ok(StatusCode::NOT_FOUND) => {
-                let message = format!("the hub at {url} has no /bridge/v1/: it is not for desks, or a proxy keeps that from them");
+                let message = format!(
+                    "the hub at {url} has no /bridge/v1/: it is not for desks, or a proxy keeps that from them"
+                );
                 Err(self.broken(Hop::Token, message, "let /bridge/v1/ through to the hub", Who::HubOperator))
             }
             Ok(status) if status.is_server_error() => {
                 let message = format!("the hub at {url} answers {status} to this desk");
-                Err(self.broken(Hop::Token, message, "on the hub's machine: sudo journalctl -u encoderd -n 30", Who::HubOperator))
+                Err(self.broken(
+                    Hop::Token,
+                    message,
+                    "on the hub's machine: sudo journalctl -u encoderd -n 30",
+                    Who::HubOperator,
+                ))
             }
             Ok(_) => {
                 self.fine(Hop::Token, "the hub takes this desk's token".to_owned());
                 Ok(())
             }
             Err(error) => {
-                let message = format!("the hub at {url} ends the connection when the token is shown: {}", words(&error));
-                Err(self.broken(Hop::Token, message, format!("curl --verbose {url}/bridge/v1/jobs/progress"), Who::HubOperator))
+                let message =
+                    format!("the hub at {url} ends the connection when the token is shown: {}", words(&error));
+                Err(self.broken(
+                    Hop::Token,
+                    message,
+                    format!("curl --verbose {url}/bridge/v1/jobs/progress"),
+                    Who::HubOperator,
+                ))
             }
         }
     }
@@ -267,17 +329,25 @@ async fn post(client: &Client, url: &str, token: &SecretString, body: &Value) ->
     client.post(url).bearer_auth(token.expose_secret()).timeout(BOUND).json(body).send().await
 }
 
-async fn listed<T: DeserializeOwned>(client: &Client, url: &str, key: &SecretString, body: &Value, many: &str) -> Option<Vec<T>> {
+async fn listed<T: DeserializeOwned>(
+    client: &Client,
+    url: &str,
+    key: &SecretString,
+    body: &Value,
+    many: &str,
+) -> Option<Vec<T>> {
     let answer = post(client, url, key, body).await.ok().filter(|answer| answer.status().is_success())?;
     let mut body: Value = answer.json().await.ok()?;
     serde_json::from_value(body.get_mut(many)?.take()).ok()
 }
 
 async fn webhooks(client: &Client, url: &str, key: &SecretString) -> Option<Vec<(Webhook, Vec<WebhookDelivery>)>> {
-    let webhooks: Vec<Webhook> = listed(client, &format!("{url}/webhooks/list"), key, &json!({}), Webhook::MANY).await?;
+    let webhooks: Vec<Webhook> =
+        listed(client, &format!("{url}/webhooks/list"), key, &json!({}), Webhook::MANY).await?;
     let mut with_deliveries = Vec::new();
     for webhook in webhooks {
-        let query = format!("{url}/encoderd/v1/webhook_deliveries?webhook_id={}&limit={DELIVERIES}", webhook.webhook_id);
+        let query =
+            format!("{url}/encoderd/v1/webhook_deliveries?webhook_id={}&limit={DELIVERIES}", webhook.webhook_id);
         let answer = client.get(query).bearer_auth(key.expose_secret()).timeout(BOUND).send().await.ok()?;
         let mut body: Value = answer.json().await.ok()?;
         let deliveries = body.get_mut(WebhookDelivery::MANY).map(Value::take).unwrap_or_default();
@@ -303,7 +373,8 @@ async fn guests(client: &Client, url: &str, key: &SecretString) -> Vec<String> {
 }
 
 async fn metrics(client: &Client, url: &str, key: &SecretString) -> Option<String> {
-    let answer = client.get(format!("{url}/metrics")).bearer_auth(key.expose_secret()).timeout(BOUND).send().await.ok()?;
+    let answer =
+        client.get(format!("{url}/metrics")).bearer_auth(key.expose_secret()).timeout(BOUND).send().await.ok()?;
     if answer.status().is_success() { answer.text().await.ok() } else { None }
 }
 

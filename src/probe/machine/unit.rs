@@ -59,13 +59,19 @@ impl Unit {
             values.map(|value| value.trim().to_owned()).collect::<Vec<_>>()
         };
         let folders = machine.list("etc/systemd/system");
-        let wants = folders.iter().filter(|name| name.ends_with(".wants"));
+        let wants = folders.iter().filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "wants"));
         Self {
             file: Some(format!("/{file}")),
             is_masked,
-            is_enabled: wants.into_iter().any(|folder| machine.is_there(&format!("etc/systemd/system/{folder}/{NAME}"))),
+            is_enabled: wants
+                .into_iter()
+                .any(|folder| machine.is_there(&format!("etc/systemd/system/{folder}/{NAME}"))),
             user: of("User").pop().or_else(|| (!is_masked).then(|| "root".to_owned())),
-            groups: of("SupplementaryGroups").iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect(),
+            groups: of("SupplementaryGroups")
+                .iter()
+                .flat_map(|line| line.split_whitespace())
+                .map(str::to_owned)
+                .collect(),
             state: state(machine).await,
         }
     }

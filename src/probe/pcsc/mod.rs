@@ -223,10 +223,7 @@ fn user_id(status: Option<&StatusAnswer>) -> u32 {
 
 fn of_daemon(status: &StatusAnswer) -> Option<DaemonSight> {
     let pcsc = status.pcsc.as_ref()?;
-    Some(DaemonSight {
-        problem: pcsc.problem,
-        knows_readers: status.encoders.iter().any(is_behind_pcsc),
-    })
+    Some(DaemonSight { problem: pcsc.problem, knows_readers: status.encoders.iter().any(is_behind_pcsc) })
 }
 
 fn is_behind_pcsc(encoder: &EncoderAnswer) -> bool {
