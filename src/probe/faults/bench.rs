@@ -319,9 +319,9 @@ impl Bench {
     pub(super) fn delete(&self, path: &str) {
         let path = self.path(path);
         if path.is_dir() && !path.is_symlink() {
-            fs::remove_dir_all(path).unwrap()
+            fs::remove_dir_all(path).unwrap();
         } else {
-            fs::remove_file(path).unwrap()
+            fs::remove_file(path).unwrap();
         }
     }
 

@@ -158,8 +158,8 @@ pub(super) fn faults() -> Vec<Fault> {
                 let file = bench.state().join("card-key.toml");
                 let _only_as_root = chown(&file, Some(0), Some(0));
                 if !super::bench::is_root() {
-                    set_mode(&file, 0o000)
-                };
+                    set_mode(&file, 0o000);
+                }
             }),
             check: "keys",
             message: &["encoderd, who encoderd runs as, may not read", "card-key.toml"],

@@ -1,7 +1,7 @@
 //! Faults of services: encoderd's own, pcscd, polkit, whoever sits at the hub's address.
 
 use super::bench::Bench;
-use super::{Fault, Mend, On, Plant, Planting};
+use super::{Fault, Mend, On, Plant};
 use crate::probe::pcsc::Reach;
 use crate::probe::pcsc::planted;
 use crate::transport::pcsc::ServiceProblem;
