@@ -341,6 +341,52 @@ async fn probe_names_what_is_fine_and_what_is_not() {
     assert!(stderr(&usage).contains("pn532"), "{}", stderr(&usage));
 }
 
+/// The running desk's support bundle, decompressed: nothing in it that is nobody's business.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_support_bundle_holds_no_secret_of_a_running_desk() {
+    let desk = Desk::simple().await;
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let systems = desk.get("/acs/systems/list", serde_json::json!({}), "acs_systems").await;
+    let guest = serde_json::json!({
+        "acs_system_id": systems[0]["acs_system_id"],
+        "full_name": "Canary Guest",
+        "email_address": "canary@guest.example",
+    });
+    desk.get("/acs/users/create", guest, "acs_user").await;
+    let hook = serde_json::json!({ "url": "http://127.0.0.1:9/hook?token=canary-in-an-address" });
+    let webhook = desk.get("/webhooks/create", hook, "webhook").await;
+    let output = desk.directory.path().join("bundle.tar.gz");
+    let (file, to) = (desk.config_file(), output.to_str().unwrap().to_owned());
+    let run = |arguments: &[&str]| {
+        let bundle = [&["support-bundle", "--config", file.to_str().unwrap()], arguments].concat();
+        Command::new(PROGRAM).args(bundle).envs(desk::pcsc_environment(desk.directory.path(), None)).output().unwrap()
+    };
+    let listed = run(&["--list"]);
+    assert!(listed.status.success() && !output.exists(), "{}", stderr(&listed));
+    let written = run(&["--output", &to]);
+    assert!(written.status.success(), "{}", stderr(&written));
+    assert_eq!(stdout(&written).trim(), to);
+    for part in ["probe.json", "status.json", "encoderd.toml", "versions.txt", "state.txt"] {
+        assert!(stdout(&listed).contains(part) && stderr(&written).contains(part), "{part}: {}", stdout(&listed));
+    }
+    assert_eq!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = run(&["--output", &to]);
+    assert_eq!(again.status.code(), Some(1));
+    let unpacked = Command::new("tar").args(["--to-stdout", "-xzf", &to]).output().unwrap();
+    let texts = stdout(&unpacked);
+    for kept in ["\"encoders\"", "journal: 0", "de…ef"] {
+        assert!(texts.contains(kept), "{kept}: {texts}");
+    }
+    let secret = |file: &str| std::fs::read_to_string(desk.state_dir().join(file)).unwrap().trim().to_owned();
+    let card_key = secret("card-key.toml").rsplit('"').nth(1).unwrap().to_owned();
+    let webhook_secret = webhook["secret"].as_str().unwrap().to_owned();
+    let canaries = [secret("api-key"), secret("bridge-token"), card_key, webhook_secret];
+    let named = ["deadbeef", "Canary Guest", "canary@guest.example", "canary-in-an-address"].map(str::to_owned);
+    for canary in canaries.into_iter().chain(named) {
+        assert!(canary.len() > 7 && !texts.contains(&canary), "{canary}: {texts}");
+    }
+}
+
 #[test]
 fn commands_that_need_the_daemon_say_that_it_does_not_run() {
     let directory = tempfile::tempdir().unwrap();

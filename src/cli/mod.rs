@@ -18,6 +18,7 @@ mod probe;
 mod restore;
 mod run;
 mod status;
+mod support_bundle;
 
 use crate::config::{Config, ConfigError};
 use crate::daemon::systemd::Kept;
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check this PC and its encoders; names the cause of what is wrong.
     Probe(probe::Arguments),
+    /// Pack what helps to understand this desk into one file, without its secrets.
+    SupportBundle(support_bundle::Arguments),
     /// Show the running daemon.
     Status(status::Arguments),
     /// List, link and name encoders.
@@ -115,7 +118,7 @@ pub fn main() -> ExitCode {
         | Command::Pair(_)
         | Command::Backup(_)
         | Command::Restore(_)
-        | Command::Generate(_)
+        | Command::SupportBundle(_)
         | Command::Emulate(_)
         | Command::Emulator(_)
         | Command::Generate(_) => Kept::default(),
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
             Command::Hub(arguments) => hub::run(&arguments, kept).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Probe(arguments) => probe::run(&arguments).await,
+            Command::SupportBundle(arguments) => support_bundle::run(&arguments).await,
             Command::Status(arguments) => status::run(&arguments).await,
             Command::Encoders(arguments) => encoders::run(arguments).await,
             Command::Card(arguments) => card::run(arguments).await,
@@ -224,6 +228,7 @@ fn init_log(command: &Command) -> Result<(), String> {
         // Its encoders are plugged in while it runs, which is nothing to warn of.
         Command::Demo(_) => "error",
         Command::Probe(_)
+        | Command::SupportBundle(_)
         | Command::Status(_)
         | Command::Encoders(_)
         | Command::Card(_)

@@ -1,7 +1,7 @@
 //! The address that the embedded hub serves on: whether it is there, and free while encoderd does not run.
 
 use super::machine::listener;
-use super::{Context, Finding};
+use super::{Context, Finding, runs_unseen};
 use std::io::ErrorKind;
 
 const NAME: &str = "address";
@@ -16,30 +16,29 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
     if context.status.is_some() {
         return vec![Finding::fine(NAME, format!("encoderd serves at {address}"))];
     }
+    if runs_unseen(context.silence.as_ref()) {
+        return Vec::new();
+    }
     let change = "or set another `listen` under [hub]";
     let error = match std::net::TcpListener::bind(address) {
         Ok(_free) => return vec![Finding::fine(NAME, format!("{address} is free"))],
         Err(error) => error,
     };
-    vec![match error.kind() {
-        ErrorKind::AddrInUse => {
-            let holder = listener(&context.machine, address);
-            let who = holder.as_ref().map_or("another program".to_owned(), |(name, pid)| format!("{name} (pid {pid})"));
-            let end = holder.map_or(format!("sudo ss -ltnp 'sport = :{port}'"), |(name, pid)| {
-                if name == "encoderd" { format!("sudo kill {pid}") } else { format!("end {name}: sudo kill {pid}") }
-            });
-            Finding::failed(NAME, format!("{who} has {address}, which [hub] listen names"))
-                .remedy(format!("{end}, {change}"))
-        }
-        ErrorKind::AddrNotAvailable => {
-            Finding::failed(NAME, format!("{address}, which [hub] listen names, is no address of this PC")).remedy(
-                format!("set `listen = \"127.0.0.1:{port}\"` under [hub]: sudoedit {}", context.config_file.display()),
-            )
-        }
-        ErrorKind::PermissionDenied => {
-            Finding::note(NAME, format!("this user may not serve at {address}: ports below 1024 are root's"))
-                .remedy("set a port from 1024 on under [hub] listen, such as 8765")
-        }
-        _ => Finding::note(NAME, format!("{address}: {error}")),
+    let kind = error.kind();
+    vec![if kind == ErrorKind::AddrInUse {
+        let holder = listener(&context.machine, address);
+        let who = holder.as_ref().map_or("another program".to_owned(), |(name, pid)| format!("{name} (pid {pid})"));
+        let end = holder.map_or(format!("sudo ss -ltnp 'sport = :{port}'"), |(_, pid)| format!("sudo kill {pid}"));
+        Finding::failed(NAME, format!("{who} has {address}, which [hub] listen names"))
+            .remedy(format!("{end}, {change}"))
+    } else if kind == ErrorKind::AddrNotAvailable {
+        let file = context.config_file.display();
+        Finding::failed(NAME, format!("{address}, which [hub] listen names, is no address of this PC"))
+            .remedy(format!("set `listen = \"127.0.0.1:{port}\"` under [hub]: sudoedit {file}"))
+    } else if kind == ErrorKind::PermissionDenied {
+        Finding::note(NAME, format!("this user may not serve at {address}: ports below 1024 are root's"))
+            .remedy("set a port from 1024 on under [hub] listen, such as 8765")
+    } else {
+        Finding::note(NAME, format!("{address}: {error}"))
     }]
 }

@@ -21,7 +21,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             } else {
                 "end encoderd and start it again"
             };
-            Finding::failed(NAME, format!("encoderd runs and is of another version than this one: {error}"))
+            Finding::failed(NAME, format!("encoderd runs and does not answer as this version would: {error}"))
                 .remedy(remedy)
         }
         Some(ControlError::NotRunning { path }) if is_service => {

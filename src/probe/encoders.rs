@@ -2,7 +2,7 @@
 
 use super::pcsc::Reader as PcscReader;
 use super::trial::{Outcome, Trial};
-use super::{Context, Finding, PcscFacts};
+use super::{Context, Finding, PcscFacts, runs_unseen};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::control::EncoderAnswer;
 use crate::device::check::{PortCheck, PortCheckError};
@@ -22,7 +22,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             encoders => encoders.iter().map(from_daemon).collect(),
         };
     }
-    if context.config.is_err() {
+    if context.config.is_err() || runs_unseen(context.silence.as_ref()) {
         return Vec::new();
     }
     let behind_pcsc = context.pcsc.as_ref().map_or(&[][..], PcscFacts::readers);
@@ -148,11 +148,12 @@ fn remedy(error: &PortCheckError, name: &str, dialect: &str, user: &str) -> Opti
 
 /// What a clerk can do about an encoder that the daemon cannot use, where no other check has said it.
 fn step(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::EncoderOffline => "plug the encoder in; if it is, another cable or USB port",
-        FaultKind::PortBusy | FaultKind::ReaderInUse => "close the program that has it",
-        FaultKind::EncoderAmbiguous => "unplug one of the two",
-        FaultKind::EncoderSilent => "unplug the encoder, wait five seconds and plug it back in",
-        _ => "encoderd status",
-    }
+    let steps = [
+        (FaultKind::EncoderOffline, "plug the encoder in; if it is, another cable or USB port"),
+        (FaultKind::PortBusy, "close the program that has it"),
+        (FaultKind::ReaderInUse, "close the program that has it"),
+        (FaultKind::EncoderAmbiguous, "unplug one of the two"),
+        (FaultKind::EncoderSilent, "unplug the encoder, wait five seconds and plug it back in"),
+    ];
+    steps.iter().find(|(known, _)| *known == kind).map_or("encoderd status", |(_, step)| step)
 }

@@ -1,7 +1,7 @@
 //! The firmware that each encoder says it has.
 
 use super::trial::Outcome;
-use super::{Context, Finding};
+use super::{Context, Finding, Who};
 
 const NAME: &str = "firmware";
 
@@ -27,6 +27,8 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
         .map(|(name, model, firmware, simulated)| {
             let finding = if firmware.trim().is_empty() {
                 Finding::note(NAME, format!("\"{name}\" ({model}) does not tell its firmware"))
+                    .remedy("ask for its firmware and for a newer one")
+                    .by(Who::Vendor)
             } else {
                 Finding::fine(NAME, format!("\"{name}\": {model}, firmware {firmware}"))
             };

@@ -1,4 +1,4 @@
-//! Programs of the system that take serial ports for theirs: ModemManager, brltty, gpsd.
+//! Programs of the system that take serial ports for theirs: `ModemManager`, brltty, gpsd.
 
 use super::machine::{holders, named, portless};
 use super::{Context, Finding};
@@ -16,7 +16,7 @@ pub(super) struct Grabber {
     remedy: &'static str,
 }
 
-/// Source: ModemManager, "Modem filter"; brltty's and gpsd's udev rules of Ubuntu 22.04 and Debian 12.
+/// Source: `ModemManager`, "Modem filter"; brltty's and gpsd's udev rules of Ubuntu 22.04 and Debian 12.
 pub(super) const GRABBERS: &[Grabber] = &[
     Grabber {
         name: "ModemManager",
@@ -111,7 +111,7 @@ fn takes(rules: &str, vendor: u16, product: u16) -> bool {
     active.map(str::to_lowercase).any(|line| line.contains(&pair) || line.contains(&vendor) && line.contains(&product))
 }
 
-/// Whether a rule tells ModemManager to leave the device alone.
+/// Whether a rule tells `ModemManager` to leave the device alone.
 fn is_ignored(context: &Context, tty: &super::Tty) -> bool {
     let rules = context.machine.texts(&["etc/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"], ".rules");
     rules.iter().any(|(_, text)| text.contains(MARK) && takes(text, tty.ids.0, tty.ids.1))

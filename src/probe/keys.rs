@@ -80,6 +80,11 @@ fn unusable(file: &Path, error: &KeyError, replace: &str) -> Finding {
     }
 }
 
+fn is_private(about: &std::fs::Metadata) -> bool {
+    let of_others = 0o077;
+    about.mode() & of_others == 0
+}
+
 /// A key that root has put there, and that the service may not read.
 fn closed(context: &Context, file: &Path) -> Option<Finding> {
     let service = &context.service;
@@ -87,7 +92,7 @@ fn closed(context: &Context, file: &Path) -> Option<Finding> {
     let about = std::fs::metadata(file).ok()?;
     let (path, name) = (file.display(), &user.name);
     // One that all may read is exposed, which is said as that.
-    (!user.may(&about, 4) && about.mode() & 0o077 == 0).then(|| {
+    (!user.may(&about, 4) && is_private(&about)).then(|| {
         let message =
             format!("{name}, who encoderd runs as, may not read {path} ({})", shown(&context.machine, &about));
         Finding::failed(NAME, message).remedy(format!("sudo chown {name}: {path}"))

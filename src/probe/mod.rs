@@ -9,6 +9,7 @@ mod autosuspend;
 mod binary;
 mod cards;
 mod clock;
+mod collect;
 mod configuration;
 mod daemon;
 mod disk;
@@ -43,6 +44,7 @@ mod usb;
 mod user;
 mod webhooks;
 
+pub use collect::{Collected, collect};
 pub use machine::{Machine, Space};
 pub use pcsc::Facts as PcscFacts;
 
@@ -53,7 +55,11 @@ use hub::Walk;
 use machine::{ServiceUser, Tty, Unit, ttys};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use trial::{Claimed, Trial};
+
+/// How long the daemon may take. It answers within milliseconds, and asks its hub for at most three seconds.
+const DAEMON_BOUND: Duration = Duration::from_secs(6);
 
 /// A check: a line in [`CHECKS`].
 #[derive(Clone, Copy)]
@@ -173,7 +179,7 @@ impl Context {
         let named = named.or_else(|| (machine.root != Path::new("/")).then_some(config_file.as_path()));
         let config = Config::load(named);
         let asked = match &config {
-            Ok(config) => Some(ask(&config.running_control_socket(), &Request::Status).await),
+            Ok(config) => Some(asked(&config.running_control_socket()).await),
             Err(_) => None,
         };
         let (status, silence) = match asked {
@@ -192,7 +198,9 @@ impl Context {
         let service = ServiceUser::find(&machine, &unit, status.as_ref());
         let ttys = ttys(&machine);
         let claimed = trial::claimed(config.as_ref().ok(), &ttys, port.as_ref());
-        let trials = if status.is_some() && port.is_none() {
+        // A daemon that runs has the ports, whether it tells of them or not.
+        let is_held = status.is_some() || runs_unseen(silence.as_ref());
+        let trials = if is_held && port.is_none() {
             Vec::new()
         } else {
             trial::all(&claimed, status.as_ref(), port.as_ref()).await
@@ -239,6 +247,20 @@ impl Context {
             hub: Walk::default(),
             timekeeping: clock::Timekeeping::default(),
         }
+    }
+}
+
+/// Asks the daemon; one that was stopped in its tracks must not stop the probe.
+async fn asked(socket: &Path) -> Result<Answer, ControlError> {
+    let asked = tokio::time::timeout(DAEMON_BOUND, ask(socket, &Request::Status)).await;
+    asked.unwrap_or_else(|_| Err(ControlError::BadAnswer(format!("nothing came within {} s", DAEMON_BOUND.as_secs()))))
+}
+
+/// Whether a daemon runs that does not say how it is.
+fn runs_unseen(silence: Option<&ControlError>) -> bool {
+    match silence {
+        Some(ControlError::PermissionDenied { .. } | ControlError::BadAnswer(_) | ControlError::Refused(_)) => true,
+        Some(ControlError::NotRunning { .. } | ControlError::Bind { .. } | ControlError::Ended) | None => false,
     }
 }
 
@@ -367,6 +389,8 @@ mod tests {
         assert!(CHECKS.len() >= 25, "{}", CHECKS.len());
         for check in CHECKS {
             assert_eq!(CHECKS.iter().filter(|other| other.name == check.name).count(), 1, "{}", check.about);
+            let readme = include_str!("../../README.md");
+            assert!(readme.contains(&format!("`{}`", check.name)), "README.md does not tell of `{}`", check.name);
         }
     }
 }

@@ -220,7 +220,7 @@ mod tests {
     use crate::config::Config;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     const RESTART: &str = "sudo systemctl stop pcscd.service && sudo systemctl restart pcscd.socket";
 
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn nothing_is_looked_at_that_is_switched_off() {
         let config = Config::parse("[discovery]\npcsc = false", Path::new("encoderd.toml"));
-        let context = Context { config, config_file: PathBuf::new(), status: None, pcsc: None, port: None };
+        let context = Context::bare(config);
         let found = look(&context);
         assert_eq!(found.len(), 1);
         assert!(found[0].verdict == Verdict::Note && found[0].message.contains("pcsc = false"), "{found:?}");

@@ -32,9 +32,9 @@ fn judge(context: &Context) -> Option<Finding> {
     if rules.iter().any(|(_, text)| names_it(text)) {
         return Some(Finding::fine(NAME, format!("a rule lets {name} use PC/SC")));
     }
-    match facts.daemon.as_ref().map(|daemon| daemon.problem) {
-        Some(None | Some(ServiceProblem::Denied)) => return None,
-        Some(Some(_)) | None => {}
+    let problem = facts.daemon.as_ref().map(|daemon| daemon.problem);
+    if problem == Some(None) || problem == Some(Some(ServiceProblem::Denied)) {
+        return None;
     }
     let verdict = if facts.is_needed() { Verdict::Failed } else { Verdict::Note };
     let message = format!("pcscd asks polkit, and no rule lets {name}, who encoderd runs as, use PC/SC");

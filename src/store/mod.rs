@@ -373,6 +373,13 @@ enum Engine {
     Postgres(AnyPool),
 }
 
+/// Opens a SQLite file for reading alone.
+async fn look_at(path: &std::path::Path) -> Result<sqlx::AnyConnection, StoreError> {
+    use sqlx::Connection as _;
+    sqlx::any::install_default_drivers();
+    Ok(sqlx::AnyConnection::connect(&format!("{}?mode=ro", sqlite::url_of(path))).await?)
+}
+
 impl Database {
     /// Opens the database at `url`, makes it when it is missing, and brings it to the schema's newest version.
     ///

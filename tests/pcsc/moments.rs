@@ -239,7 +239,7 @@ async fn a_daemon_that_starts_before_pcscd_serves_serial_encoders_and_then_reade
     let credential = desk.credential(1).await;
     assert_eq!(desk.encode_well(1, &credential).await["card_number"], "0badcafe");
     let problem = desk.status().await.pcsc.unwrap().problem;
-    assert!(problem.as_deref().is_some_and(|problem| problem.contains("pcscd")), "{problem:?}");
+    assert!(problem.is_some_and(|problem| problem.to_string().contains("pcscd")), "{problem:?}");
     desk.pcscd.as_mut().unwrap().start_again();
     desk.wait_for("both online", |encoders| {
         encoders.iter().filter(|encoder| encoder["state"] == "online").count() == 2

@@ -3,7 +3,9 @@
 
 use super::reasons::{certificate, is_tls, words};
 use super::{Finding, Hop};
+use crate::api::acs_users::AcsUser;
 use crate::api::envelope::Object as _;
+use crate::api::user_identities::UserIdentity;
 use crate::api::webhooks::{Webhook, WebhookDelivery};
 use crate::clock;
 use crate::config::Config;
@@ -27,6 +29,9 @@ const BOUND: Duration = Duration::from_secs(5);
 /// Deliveries of a webhook that are looked at.
 const DELIVERIES: u32 = 20;
 
+/// Guests whose names are learnt, to be taken out of support bundles.
+const GUESTS: u32 = 1000;
+
 /// What was met on the way to the hub.
 #[derive(Debug, Default)]
 pub(in crate::probe) struct Walk {
@@ -38,6 +43,8 @@ pub(in crate::probe) struct Walk {
     pub(in crate::probe) webhooks: Option<Vec<(Webhook, Vec<WebhookDelivery>)>>,
     /// What the hub counts, as Prometheus reads it; `None` where it does not tell.
     pub(in crate::probe) metrics: Option<String>,
+    /// Guests' names and addresses that the embedded hub knows, for taking them out of texts.
+    pub(in crate::probe) guests: Vec<String>,
 }
 
 /// A hop was broken; the finding has been noted.
@@ -74,6 +81,7 @@ impl Walk {
         {
             walker.walk.webhooks = webhooks(&client, walker.url, &key).await;
             walker.walk.metrics = metrics(&client, walker.url, &key).await;
+            walker.walk.guests = guests(&client, walker.url, &key).await;
         }
         walker.walk
     }
@@ -172,6 +180,7 @@ impl Walker<'_> {
 
     fn no_answer(&mut self, url: &Url, error: &reqwest::Error) -> Broken {
         let words = words(error);
+        tracing::debug!(%words, "no answer");
         let host = url.host_str().unwrap_or_default();
         if url.scheme() == "https" && is_tls(&words) {
             let (why, remedy) = certificate(&words);
@@ -345,6 +354,22 @@ async fn webhooks(client: &Client, url: &str, key: &SecretString) -> Option<Vec<
         with_deliveries.push((webhook, serde_json::from_value(deliveries).unwrap_or_default()));
     }
     Some(with_deliveries)
+}
+
+/// Whoever the hub knows by name. It hands out a page of them; those who were entered last come first.
+async fn guests(client: &Client, url: &str, key: &SecretString) -> Vec<String> {
+    let mut guests = Vec::new();
+    for (path, many) in [("/acs/users/list", AcsUser::MANY), ("/user_identities/list", UserIdentity::MANY)] {
+        let body = json!({ "limit": GUESTS });
+        let listed = listed::<Value>(client, &format!("{url}{path}"), key, &body, many).await.unwrap_or_default();
+        for guest in listed {
+            let texts = guest.as_object().into_iter().flatten().filter(|(name, _)| {
+                ["name", "email", "phone"].iter().any(|part| name.contains(part)) && !name.ends_with("_id")
+            });
+            guests.extend(texts.filter_map(|(_, value)| value.as_str().map(str::to_owned)));
+        }
+    }
+    guests
 }
 
 async fn metrics(client: &Client, url: &str, key: &SecretString) -> Option<String> {

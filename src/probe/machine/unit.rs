@@ -59,7 +59,7 @@ impl Unit {
             values.map(|value| value.trim().to_owned()).collect::<Vec<_>>()
         };
         let folders = machine.list("etc/systemd/system");
-        let wants = folders.iter().filter(|name| name.ends_with(".wants"));
+        let wants = folders.iter().filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "wants"));
         Self {
             file: Some(format!("/{file}")),
             is_masked,

@@ -168,3 +168,8 @@ pub(in crate::probe) fn encoder(model: &str, firmware: Option<&str>) -> EncoderA
         fault: None,
     }
 }
+
+/// A daemon that pcscd has turned away.
+pub(in crate::probe) fn denied() -> DaemonSight {
+    DaemonSight { problem: Some(ServiceProblem::Denied), knows_readers: true }
+}

@@ -260,6 +260,23 @@ impl State {
         rows.iter().map(|row| from_json(&row.try_get::<String, _>(0)?)).collect()
     }
 
+    /// How much a state directory's database holds, and since when, without opening it for anything else: neither a
+    /// migration nor a running daemon is disturbed.
+    pub async fn counts(state_dir: &Path) -> Result<Vec<(&'static str, Waiting)>, StoreError> {
+        let mut read = super::look_at(&state_dir.join(FILE)).await?;
+        let mut counts = Vec::new();
+        for (what, query) in [
+            ("links", "SELECT COUNT(*), MIN(updated_at) FROM links"),
+            ("ports", "SELECT COUNT(*), NULL FROM ports"),
+            ("journal", "SELECT COUNT(*), MIN(created_at) FROM journal"),
+            ("open jobs", "SELECT COUNT(*), MIN(created_at) FROM journal WHERE outcome IS NULL"),
+            ("outbox", "SELECT COUNT(*), MIN(created_at) FROM outbox"),
+        ] {
+            counts.push((what, waiting(&sqlx::query(query).fetch_one(&mut read).await?)?));
+        }
+        Ok(counts)
+    }
+
     /// What waits: results for the cloud, and jobs that have not ended.
     pub async fn waiting(&self) -> Result<(Waiting, Waiting), StoreError> {
         let mut read = self.database.read().await?;
