@@ -34,7 +34,7 @@ pub(super) const PATHS: &[&str] = &[
     "/acs/entrances/list",
     "/acs/systems/list",
     "/action_attempts/get",
-    "/action_attempts/list",
+    "/encoderd/v1/attempts",
     "/encoderd/v1/encoders",
     "/encoderd/v1/events",
     "/user_identities/get",
