@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test setup-bench setup-bench-pcsc build demo test test-hub bench-hub bench-pcsc fmt clippy deny clean
+.PHONY: help setup-build setup-demo setup-test setup-bench setup-bench-pcsc setup-bench-desk build demo test test-hub bench-hub bench-pcsc bench-desk fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 18
@@ -42,6 +42,12 @@ bench-hub: setup-bench ## measure the hub beside fake-seam-connect and alone; fa
 
 bench-pcsc: setup-bench-pcsc ## measure PC/SC readers beside nfc-pcsc and pyscard; fails when a goal is missed
 	cargo bench --locked --bench pcsc
+
+setup-bench-desk: ## install what the clerk's page is measured with: a browser, and playwright-core in target/browser
+	@scripts/setup bench-desk
+
+bench-desk: setup-bench-desk ## measure how soon a placed card is on the clerk's page; fails when the goal is missed
+	cargo bench --locked --bench desk
 
 fmt: ## format the code
 	cargo fmt --all

@@ -19,6 +19,11 @@ await encoder(0, 'place classic-1k:0badcafe');
 await says(page, 'Card 1 is ready. Take it off and put the next one on.');
 assert.equal(await tone(page), 'good');
 await encoder(0, 'remove');
+await says(page, 'Put card 2 of 2 on the encoder.');
+// The first card again: its key is not overwritten with the second one.
+await encoder(0, 'place classic-1k:0badcafe');
+await says(page, 'This card already has a key of Ada Lovelace.');
+await encoder(0, 'remove');
 await encoder(0, 'place classic-1k:0badbeef');
 await says(page, 'All 2 keys for Ada Lovelace are ready.');
 const issued = async () => (await hub('/acs/credentials/list')).acs_credentials.filter(({ is_issued: is }) => is);
@@ -54,9 +59,10 @@ assert.ok((await issued()).every(({ ends_at: end, warnings }) => end === '2027-0
 
 // Another card for the same stay, from the list of guests.
 await page.getByRole('link', { name: 'Guests' }).click();
-await page.getByText('Ada Lovelace').click();
+await page.locator('.stay-name', { hasText: 'Ada Lovelace' }).click();
 await page.getByRole('button', { name: 'Another card' }).click();
-await says(page, 'Put a card on the encoder.');
+await says(page, 'This card already has a key of Ada Lovelace. Put another one on.');
+assert.equal((await issued()).length, 2);
 await encoder(0, 'remove');
 await encoder(0, 'place classic-1k:00c0ffee');
 await says(page, 'The key for Ada Lovelace is ready.');
@@ -78,7 +84,7 @@ await panel.getByText('There is no key on this card.').waitFor();
 
 // Check-out ends what is left.
 await page.getByRole('link', { name: 'Guests' }).click();
-await page.getByText('Ada Lovelace').click();
+await page.locator('.stay-name', { hasText: 'Ada Lovelace' }).click();
 await page.getByRole('button', { name: 'Check out' }).click();
 await page.getByRole('dialog').getByRole('button', { name: 'Check out' }).click();
 await says(page, 'Ada Lovelace has checked out.');
@@ -88,7 +94,7 @@ await page.getByText('No guest has a key.').waitFor();
 // Cancelled before a card came: nothing is left, and a card that comes then is not written.
 await page.getByRole('link', { name: 'New key' }).click();
 await encoder(0, 'remove');
-await says(page, 'Ready. No card on the encoder.');
+await page.locator('.station[data-presence="absent"]').waitFor();
 await fill(page, { guest: 'Nobody', rooms: ['Room 102'] });
 await page.getByRole('button', { name: 'Make key' }).click();
 await says(page, 'Put a card on the encoder.');

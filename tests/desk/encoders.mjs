@@ -22,7 +22,7 @@ await says(page, 'This encoder has no lamp or buzzer that encoderd can use.');
 
 // Its name, everywhere.
 await device('Concierge').getByRole('button', { name: /Rename/ }).click();
-await device('Concierge').getByLabel('Name').fill('Night desk');
+await device('Concierge').getByLabel('Name', { exact: true }).fill('Night desk');
 await page.keyboard.press('Enter');
 await device('Night desk').waitFor();
 const names = async () => (await hub('/acs/encoders/list')).acs_encoders.map(({ display_name: name }) => name).sort();

@@ -33,21 +33,23 @@ await encoder(0, `dump ${file}`);
 const memory = readFileSync(file);
 memory[7 * 16] = 0x11;
 writeFileSync(file, memory);
-await encoder(0, `load ${file}`);
 await encoder(0, 'remove');
 await says(page, 'Ready. No card on the encoder.');
+await encoder(0, 'place classic-1k:00c0ffee');
 await encoder(0, `load ${file}`);
-await bad('This card belongs to another system and was left untouched.');
+await page.locator('.card-number', { hasText: '00c0ffee' }).waitFor();
 await page.getByRole('link', { name: 'New key' }).click();
 await fill(page, { guest: 'Ada', rooms: ['Room 101'] });
 await page.getByRole('button', { name: 'Make key' }).click();
 await bad('This card belongs to another system and was left untouched.');
+await page.getByText('It goes on by itself when a card is put on.').waitFor();
 await encoder(0, 'remove');
 await encoder(0, 'place classic-1k:0badf00d');
 await says(page, 'The key for Ada is ready.');
 
 // The card leaves in the middle of a write; the same one put back ends the job.
 await encoder(0, 'remove');
+await page.locator('.station[data-presence="absent"]').waitFor();
 await says(page, 'The key for Ada is ready.');
 await encoder(0, 'tear 3 partial');
 await fill(page, { guest: 'Bea', rooms: ['Room 102'] });
@@ -55,6 +57,7 @@ await page.getByRole('button', { name: 'Make key' }).click();
 await says(page, 'Put a card on the encoder.');
 await encoder(0, 'place classic-1k:0badf00d');
 await bad('The card was taken away too early.');
+await page.locator('.station[data-presence="absent"]').waitFor();
 await encoder(0, 'place classic-1k:0badf00d');
 await says(page, 'The key for Bea is ready.');
 

@@ -30,7 +30,7 @@ for (const colorScheme of ['light', 'dark']) {
     const page = await open({ colorScheme, viewport: { width, height: 800 }, path: '/#key' });
     pages.push(page);
     await says(page, 'A card lies on the encoder.');
-    assert.ok(await page.locator('.simulated').getByText('SIMULATED').isVisible(), 'the mark on a simulated encoder');
+    assert.ok(await page.locator('.simulated strong').isVisible(), 'the mark on a simulated encoder');
     for (const view of VIEWS) {
       const name = `${view}-${width}-${colorScheme}`;
       await page.goto(page.url().replace(/#.*/, `#${view}`));
@@ -42,7 +42,7 @@ for (const colorScheme of ['light', 'dark']) {
         await page.getByRole('button', { name: 'Extend' }).click();
       }
       if (view === 'guests') {
-        await page.getByText('Ada Lovelace').click();
+        await page.locator('.stay-name').first().click();
         await page.locator('.cards li').waitFor();
       }
       if (view === 'history') await page.locator('.history .outcome').first().waitFor();

@@ -192,5 +192,8 @@ function stationPanel() {
 let leaveStation = () => {};
 
 addEventListener('hashchange', () => show());
-addEventListener('encoderd:locked', () => start());
+addEventListener('encoderd:locked', () => {
+  // While it begins, whoever asked says what is wrong.
+  if (root.querySelector('.station')) start();
+});
 start();
