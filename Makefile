@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help deb man test-package setup-build setup-demo setup-test setup-bench setup-bench-pcsc build demo test test-hub bench-hub bench-pcsc bench-service fmt clippy deny clean
+.PHONY: help deb man test-package setup-build setup-demo setup-test setup-bench setup-bench-pcsc setup-bench-desk build demo test test-hub bench-hub bench-pcsc bench-service bench-desk fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 18
@@ -56,6 +56,12 @@ man: build ## write man pages and shell completions into target/generated
 
 test-package: ## try the Debian package on a Debian of its own, booted with systemd: a newcomer, sandbox, upgrade, purge
 	@scripts/test package
+
+setup-bench-desk: ## install what the clerk's page is measured with: a browser, and playwright-core in target/browser
+	@scripts/setup bench-desk
+
+bench-desk: setup-bench-desk ## measure how soon a placed card is on the clerk's page; fails when the goal is missed
+	cargo bench --locked --bench desk
 
 fmt: ## format the code
 	cargo fmt --all

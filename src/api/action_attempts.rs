@@ -2,7 +2,7 @@
 
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::envelope::Object;
-use crate::api::id::{ActionAttemptId, ElsewhereId};
+use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Limit};
 use crate::api::time::Time;
 use crate::fault::{ErrorType, Work};
@@ -142,4 +142,36 @@ pub struct List {
     pub limit: Limit,
     /// From here on.
     pub page_cursor: Option<String>,
+}
+
+/// `/encoderd/v1/attempts`: the last ones, newest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ListLast {
+    /// At most so many.
+    pub limit: Limit,
+}
+
+/// An attempt as people look back on it: with when and where, and without its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LastAttempt {
+    /// Its id.
+    pub action_attempt_id: ActionAttemptId,
+    /// What it does.
+    pub action_type: ActionType,
+    /// Where it is.
+    pub status: Status,
+    /// On error.
+    pub error: Option<AttemptError>,
+    /// The encoder, if it needs one.
+    pub acs_encoder_id: Option<AcsEncoderId>,
+    /// The credential of an encode.
+    pub acs_credential_id: Option<AcsCredentialId>,
+    /// When it was asked for.
+    pub created_at: Time,
+}
+
+impl Object for LastAttempt {
+    const ONE: &'static str = "attempt";
+    const MANY: &'static str = "attempts";
 }

@@ -34,7 +34,7 @@ pub(super) const PATHS: &[&str] = &[
     "/acs/entrances/list",
     "/acs/systems/list",
     "/action_attempts/get",
-    "/action_attempts/list",
+    "/encoderd/v1/attempts",
     "/encoderd/v1/encoders",
     "/encoderd/v1/events",
     "/user_identities/get",
@@ -49,8 +49,8 @@ const ASK_BYTES_MAX: usize = 4096;
 /// Calls the hub in process, as its owner.
 pub(super) async fn hub(State(desk): State<Arc<Desk>>, Path(path): Path<String>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = desk.admit(&parts) {
-        return refused;
+    if let Err((status, problem)) = desk.admit(&parts) {
+        return refused(status, problem);
     }
     let path = format!("/{path}");
     if !PATHS.contains(&path.as_str()) || !matches!(parts.method, Method::GET | Method::POST) {
@@ -106,8 +106,8 @@ struct Order {
 /// Asks this PC's daemon. The path's last word says what; the answer is the control socket's.
 pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<String>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = desk.admit(&parts) {
-        return refused;
+    if let Err((status, problem)) = desk.admit(&parts) {
+        return refused(status, problem);
     }
     let Some(order) = body_of::<Order>(body, ASK_BYTES_MAX).await else {
         return refused(StatusCode::BAD_REQUEST, Problem::BadRequest);
@@ -122,7 +122,7 @@ pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<S
         ("rename", _, Some(name), _) => Ask::Rename { device, name },
         ("erase", _, _, Some(card_number)) => Ask::CardErase { device: Some(device), card_number },
         ("link" | "rename" | "erase", ..) => return refused(StatusCode::BAD_REQUEST, Problem::BadRequest),
-        (_, ..) => return refused(StatusCode::NOT_FOUND, Problem::NoSuchPath),
+        (..) => return refused(StatusCode::NOT_FOUND, Problem::NoSuchPath),
     };
     let Some(daemon) = desk.local.as_ref().and_then(|local| local.daemon.get()) else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, Problem::NotReady);

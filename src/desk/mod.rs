@@ -16,6 +16,7 @@ mod session;
 #[cfg(test)]
 mod words;
 
+use crate::clock;
 use crate::control;
 use crate::hub::Front;
 use access::Here;
@@ -113,13 +114,13 @@ async fn begin(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         return refused(StatusCode::FORBIDDEN, Problem::NotAllowed);
     }
     let has_pin = desk.sessions.has_pin();
-    if let Some(csrf) = cookie(&parts.headers, &here).and_then(|token| desk.sessions.csrf(token)) {
+    if let Some(csrf) = cookie(&parts.headers, &here).and_then(|token| desk.sessions.csrf(token, clock::now())) {
         return private(Json(Began::Local { csrf, has_pin }));
     }
     let Some(Begin { pin }) = body_of(body, BEGIN_BYTES_MAX).await else {
         return refused(StatusCode::BAD_REQUEST, Problem::BadRequest);
     };
-    match desk.sessions.begin(pin.as_deref()) {
+    match desk.sessions.begin(pin.as_deref(), clock::now()) {
         Ok(begun) => {
             let mut answer = private(Json(Began::Local { csrf: begun.csrf, has_pin }));
             set_cookie(&mut answer, &here, &begun.token, "");
@@ -141,7 +142,7 @@ async fn end(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let here = match desk.admit(&parts) {
         Ok(here) => here,
-        Err(refused) => return refused,
+        Err((status, problem)) => return refused(status, problem),
     };
     if let Some(token) = cookie(&parts.headers, &here) {
         desk.sessions.end(token);
@@ -153,18 +154,18 @@ async fn end(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 
 impl Desk {
     /// Looks whether a request is this page's, at this PC, in a session.
-    fn admit(&self, parts: &Parts) -> Result<Here, Response> {
-        let not_allowed = || refused(StatusCode::FORBIDDEN, Problem::NotAllowed);
-        let here = here(parts).filter(|_| self.local.is_some()).ok_or_else(not_allowed)?;
+    fn admit(&self, parts: &Parts) -> Result<Here, (StatusCode, Problem)> {
+        let not_allowed = (StatusCode::FORBIDDEN, Problem::NotAllowed);
+        let here = here(parts).filter(|_| self.local.is_some()).ok_or(not_allowed)?;
         if !here.is_origin(&parts.headers, !parts.method.is_safe()) {
-            return Err(not_allowed());
+            return Err(not_allowed);
         }
         let csrf = parts.headers.get(CSRF).and_then(|value| value.to_str().ok());
         let admitted = match (cookie(&parts.headers, &here), csrf) {
-            (Some(token), Some(csrf)) => self.sessions.admits(token, csrf),
+            (Some(token), Some(csrf)) => self.sessions.admits(token, csrf, clock::now()),
             (Some(_) | None, _) => false,
         };
-        if admitted { Ok(here) } else { Err(refused(StatusCode::UNAUTHORIZED, Problem::NoSession)) }
+        if admitted { Ok(here) } else { Err((StatusCode::UNAUTHORIZED, Problem::NoSession)) }
     }
 }
 

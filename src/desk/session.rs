@@ -1,7 +1,6 @@
 //! Sessions of browsers at this PC, and the PIN that may stand before them. In memory: a restart ends them all, and the page
 //! begins a new one by itself.
 
-use crate::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -80,8 +79,7 @@ impl Sessions {
     }
 
     /// Begins a session.
-    pub(super) fn begin(&self, pin: Option<&str>) -> Result<Begun, NoSession> {
-        let now = clock::now();
+    pub(super) fn begin(&self, pin: Option<&str>, now: Instant) -> Result<Begun, NoSession> {
         let mut state = self.state();
         if let Some(right) = &self.pin {
             state.try_pin(right, pin, now)?;
@@ -97,8 +95,7 @@ impl Sessions {
     }
 
     /// The session of a cookie: the secret for its page.
-    pub(super) fn csrf(&self, token: &str) -> Option<String> {
-        let now = clock::now();
+    pub(super) fn csrf(&self, token: &str, now: Instant) -> Option<String> {
         let mut state = self.state();
         let session = state.open.get_mut(&hash(token))?;
         if now.duration_since(session.used) >= IDLE_MAX {
@@ -109,8 +106,8 @@ impl Sessions {
     }
 
     /// Whether a request has a session: the cookie's secret and the page's belong together.
-    pub(super) fn admits(&self, token: &str, csrf: &str) -> bool {
-        self.csrf(token).is_some_and(|right| same(&right, csrf))
+    pub(super) fn admits(&self, token: &str, csrf: &str, now: Instant) -> bool {
+        self.csrf(token, now).is_some_and(|right| same(&right, csrf))
     }
 
     /// Ends a session.
@@ -165,55 +162,60 @@ fn same(right: &str, given: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_session_needs_both_secrets_and_ends_after_a_shift() {
-        let sessions = Sessions::new(None);
-        let (one, other) = (sessions.begin(None).ok().unwrap(), sessions.begin(None).ok().unwrap());
-        assert!(sessions.admits(&one.token, &one.csrf));
-        for (token, csrf) in [(&one.token, &other.csrf), (&one.csrf, &one.token), (&String::new(), &String::new())] {
-            assert!(!sessions.admits(token, csrf));
-        }
-        tokio::time::advance(IDLE_MAX / 2).await;
-        assert!(sessions.admits(&one.token, &one.csrf), "used within the time, so it goes on");
-        tokio::time::advance(IDLE_MAX / 2).await;
-        assert!(sessions.admits(&one.token, &one.csrf) && !sessions.admits(&other.token, &other.csrf));
-        sessions.end(&one.token);
-        assert!(!sessions.admits(&one.token, &one.csrf));
+    fn begun(sessions: &Sessions, now: Instant) -> Begun {
+        sessions.begin(None, now).ok().unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_session_that_was_used_longest_ago_gives_way() {
-        let sessions = Sessions::new(None);
-        let first = sessions.begin(None).ok().unwrap();
-        for _ in 0..SESSIONS_MAX {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            sessions.begin(None).ok().unwrap();
+    #[test]
+    fn a_session_needs_both_secrets_and_ends_after_a_shift() {
+        let (sessions, now) = (Sessions::new(None), clock::now());
+        let (one, other) = (begun(&sessions, now), begun(&sessions, now));
+        assert!(sessions.admits(&one.token, &one.csrf, now));
+        for (token, csrf) in [(&one.token, &other.csrf), (&one.csrf, &one.token), (&String::new(), &String::new())] {
+            assert!(!sessions.admits(token, csrf, now));
         }
-        assert!(!sessions.admits(&first.token, &first.csrf));
+        let half = now + IDLE_MAX / 2;
+        assert!(sessions.admits(&one.token, &one.csrf, half), "used within the time, so it goes on");
+        let whole = now + IDLE_MAX;
+        assert!(sessions.admits(&one.token, &one.csrf, whole) && !sessions.admits(&other.token, &other.csrf, whole));
+        sessions.end(&one.token);
+        assert!(!sessions.admits(&one.token, &one.csrf, whole));
+    }
+
+    #[test]
+    fn the_session_that_was_used_longest_ago_gives_way() {
+        let (sessions, now) = (Sessions::new(None), clock::now());
+        let first = begun(&sessions, now);
+        for seconds in 1..=64 {
+            begun(&sessions, now + Duration::from_secs(seconds));
+        }
+        assert!(!sessions.admits(&first.token, &first.csrf, now));
         assert_eq!(sessions.state().open.len(), SESSIONS_MAX);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn wrong_pins_cost_time() {
+    #[test]
+    fn wrong_pins_cost_time() {
         let sessions = Sessions::new(Some("2468".into()));
-        let wrong = |pin| sessions.begin(Some(pin)).err();
-        assert_eq!(sessions.begin(None).err(), Some(NoSession::PinNeeded));
+        let mut now = clock::now();
+        let wrong = |pin, now| sessions.begin(Some(pin), now).err();
+        assert_eq!(sessions.begin(None, now).err(), Some(NoSession::PinNeeded));
         for pin in ["1234", "246", "24680", "", "0000"] {
-            assert_eq!(wrong(pin), Some(NoSession::PinWrong), "{pin}");
+            assert_eq!(wrong(pin, now), Some(NoSession::PinWrong), "{pin}");
         }
-        assert_eq!(wrong("2468"), Some(NoSession::TooMany(PAUSE_FIRST)), "the right one does not help in a pause");
-        tokio::time::advance(PAUSE_FIRST).await;
-        assert_eq!(wrong("1111"), Some(NoSession::PinWrong));
-        assert_eq!(wrong("2468"), Some(NoSession::TooMany(PAUSE_FIRST * 2)));
+        assert_eq!(wrong("2468", now), Some(NoSession::TooMany(PAUSE_FIRST)), "the right one does not help in a pause");
+        now += PAUSE_FIRST;
+        assert_eq!(wrong("1111", now), Some(NoSession::PinWrong));
+        assert_eq!(wrong("2468", now), Some(NoSession::TooMany(PAUSE_FIRST * 2)));
         for _ in 0..40 {
-            tokio::time::advance(PAUSE_MAX).await;
-            assert_eq!(wrong("1111"), Some(NoSession::PinWrong));
+            now += PAUSE_MAX;
+            assert_eq!(wrong("1111", now), Some(NoSession::PinWrong));
         }
-        assert_eq!(wrong("2468"), Some(NoSession::TooMany(PAUSE_MAX)));
-        tokio::time::advance(PAUSE_MAX).await;
-        assert_eq!(wrong("2468"), None);
-        assert_eq!(wrong("1111"), Some(NoSession::PinWrong), "and the counting begins anew");
-        assert_eq!(wrong("2468"), None);
+        assert_eq!(wrong("2468", now), Some(NoSession::TooMany(PAUSE_MAX)));
+        now += PAUSE_MAX;
+        assert_eq!(wrong("2468", now), None);
+        assert_eq!(wrong("1111", now), Some(NoSession::PinWrong), "and the counting begins anew");
+        assert_eq!(wrong("2468", now), None);
     }
 }

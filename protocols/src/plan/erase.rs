@@ -1,7 +1,8 @@
 //! Erasing: the credentials of a card of ours go, its keys and access bits stay.
 //!
 //! 1. an older record's seal, 2. the current record's seal, 3. all payload, 4. a new session, 5. every block read back.
-//! Seals first, so that a tear leaves the card with the credential that it had, or with none. The older one goes before
+//!
+//! Seals go first, so that a tear leaves the card with the credential that it had, or with none. The older one goes before
 //! the current one: it would be valid again in between.
 
 use crate::family::classic::{DataBlock, Key};

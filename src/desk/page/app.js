@@ -151,8 +151,12 @@ function stationPanel() {
     el('div', { class: 'which' }, label, select, only, card),
     el('p', { class: 'sentence', role: 'status', 'aria-live': 'polite', 'aria-atomic': 'true' }, sign, el('span', { class: 'words' }, text, more)),
     bar, el('div', { class: 'actions' }, again, cancel));
+  let running = null;
   const draw = () => {
     const says = station.says();
+    // On a small screen the sentence may lie above what was pressed.
+    if (station.flow && station.flow !== running && panel.getBoundingClientRect().top < 0) panel.scrollIntoView();
+    running = station.flow;
     const encoder = station.encoder;
     panel.dataset.tone = says.tone;
     panel.dataset.presence = encoder?.presence ?? 'absent';
@@ -188,5 +192,8 @@ function stationPanel() {
 let leaveStation = () => {};
 
 addEventListener('hashchange', () => show());
-addEventListener('encoderd:locked', () => start());
+addEventListener('encoderd:locked', () => {
+  // While it begins, whoever asked says what is wrong.
+  if (root.querySelector('.station')) start();
+});
 start();

@@ -46,7 +46,9 @@ export class Station extends EventTarget {
     // A new card or a lifted one: what was said of the last one is over.
     if (!this.flow && this.last && before && now
       && (before.presence !== now.presence || before.card_number !== now.card_number || before.state !== now.state)) {
-      if (this.last.tone !== GOOD || now.presence === 'present' || now.state !== 'online') this.last = null;
+      // What went well stands until another card comes. The card itself may be told of later than what was done to it.
+      const same = now.presence === 'present' ? now.card_number === this.last.card : now.presence !== 'several';
+      if (this.last.tone !== GOOD || now.state !== 'online' || !same) this.last = null;
     }
     this.changed();
   }
@@ -76,7 +78,7 @@ export class Station extends EventTarget {
     this.changed();
     try {
       const done = await flow.run(this);
-      if (done) this.last = { tone: GOOD, text: () => flow.doneText() };
+      if (done) this.last = { tone: GOOD, text: () => flow.doneText(), card: flow.card };
       return done;
     } catch (error) {
       this.last = { tone: BAD, text: () => told(error) };
@@ -88,8 +90,8 @@ export class Station extends EventTarget {
   }
 
   /** Says how something ended that was no flow. */
-  tell(tone, text) {
-    this.last = { tone, text };
+  tell(tone, text, card = null) {
+    this.last = { tone, text, card };
     this.changed();
   }
 }
@@ -170,11 +172,13 @@ class Flow {
 
 /** Writes credentials, each to a card of its own. A job is `{credential, card}`; `card` is null while it is on none. */
 export class WriteFlow extends Flow {
-  constructor(guest, jobs) {
+  /** `taken`: the guest's cards, none of which is to lose its key to a new one. */
+  constructor(guest, jobs, taken = []) {
     super();
     this.guest = guest;
     this.jobs = jobs;
     this.done = [];
+    this.taken = new Set(taken);
   }
 
   /** An attempt waits for a card for some seconds still. Without its credential it writes to none that comes now. */
@@ -201,7 +205,8 @@ export class WriteFlow extends Flow {
 
   /** The job for the card that lies there: the one that is on it, else one that is on none. */
   match(card) {
-    return this.jobs.find((job) => job.card !== null && job.card === card) ?? this.jobs.find((job) => job.card === null);
+    const own = this.jobs.find((job) => job.card !== null && job.card === card);
+    return own ?? (this.taken.has(card) ? undefined : this.jobs.find((job) => job.card === null));
   }
 
   async run(station) {
@@ -210,9 +215,11 @@ export class WriteFlow extends Flow {
     while (this.jobs.length > 0 && !this.cancelled) {
       const lying = this.lying(station);
       const job = this.match(lying);
-      if (!job) {
+      // An attempt that waits takes the first card that comes. Where that may be a wrong one, the card comes first.
+      if (!job || (lying === null && this.taken.size > 0)) {
         const other = lying !== null && lying !== '';
-        this.set(station, other ? { tone: BAD, text: () => t('say.other_card', { guest: this.guest }) } : { tone: WAIT, text: () => this.prompt() });
+        const words = this.taken.has(lying) ? 'say.taken' : 'say.other_card';
+        this.set(station, other ? { tone: BAD, text: () => t(words, { guest: this.guest }) } : { tone: WAIT, text: () => this.prompt() });
         await this.untilPresented(station, lying);
         continue;
       }
@@ -221,11 +228,14 @@ export class WriteFlow extends Flow {
       if (attempt.status === 'success') {
         this.jobs = this.jobs.filter((other) => other !== job);
         this.done.push(attempt.result);
+        this.card = attempt.result.card_number;
+        this.taken.add(attempt.result.card_number);
         station.dispatchEvent(new Event('written'));
         if (this.jobs.length > 0) {
           const n = this.done.length;
           this.set(station, { tone: GOOD, text: () => t('say.next', { n }) });
-          await this.untilPresented(station, attempt.result.card_number ?? '');
+          const written = attempt.result.card_number;
+          await this.until(station, (encoder) => encoder?.presence === 'absent' || (encoder?.presence === 'present' && encoder.card_number !== written));
         }
       } else if (!this.cancelled) {
         await this.mend(station, attempt.error);
@@ -243,6 +253,10 @@ export class WriteFlow extends Flow {
 
 /** Reads the card. */
 export class ReadFlow extends Flow {
+  prompt() {
+    return t('say.place');
+  }
+
   doneText() {
     return t('say.was_read');
   }
@@ -257,7 +271,8 @@ export class ReadFlow extends Flow {
       const attempt = await withCardSeen(this, station, begun, 'say.reading');
       if (attempt.status === 'success') {
         const fault = station.encoders.get(this.encoderId)?.fault;
-        return { ...attempt.result, fault, card_number: attempt.result.acs_credential_on_encoder?.card_number ?? this.lying(station) };
+        this.card = attempt.result.acs_credential_on_encoder?.card_number ?? this.lying(station);
+        return { ...attempt.result, fault };
       }
       if (!this.cancelled) await this.mend(station, attempt.error);
     }
@@ -265,13 +280,16 @@ export class ReadFlow extends Flow {
   }
 }
 
-/** Waits for an attempt's end, and says when the card that it waited for has come. */
+/** Waits for an attempt's end. Meanwhile the sentence follows the card: it may come, or have been lifted just before. */
 async function withCardSeen(flow, station, attempt, words) {
   const seen = () => {
-    if (flow.phase.tone === WAIT && flow.lying(station) !== null) flow.set(station, { tone: WORK, text: () => t(words) });
+    const lies = flow.lying(station) !== null;
+    if (lies && flow.phase.tone === WAIT) flow.set(station, { tone: WORK, text: () => t(words) });
+    else if (!lies && flow.phase.tone === WORK) flow.set(station, { tone: WAIT, text: () => flow.prompt() });
   };
   station.addEventListener('change', seen);
   try {
+    seen();
     return await settled(attempt, () => flow.cancelled && !flow.abandon);
   } finally {
     station.removeEventListener('change', seen);

@@ -35,7 +35,9 @@ export function departure(zone, from, nights) {
 
 /** A moment for people. */
 export function shown(zone, text) {
-  return new Intl.DateTimeFormat(language(), {
+  // The browser's own kind of this language: English days come before or after their months.
+  const own = navigator.languages?.find((tag) => tag.split('-')[0] === language());
+  return new Intl.DateTimeFormat(own ?? language(), {
     timeZone: zone, weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit',
   }).format(new Date(text));
 }

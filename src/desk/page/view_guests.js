@@ -24,10 +24,11 @@ export function stayActions({ station, property }, stay, guest, done = () => {})
     done();
   };
   const another = () => run(async () => {
-    const before = new Set((await jobsOf(stay.user_identity_id)).map(({ credential }) => credential));
+    const before = await jobsOf(stay.user_identity_id);
+    const known = new Set(before.map(({ credential }) => credential));
     await call('/access_grants/request_access_methods', { access_grant_id: stay.access_grant_id, requested_access_methods: [{ mode: 'card' }] });
-    const jobs = (await jobsOf(stay.user_identity_id)).filter(({ credential }) => !before.has(credential));
-    await station.run(new WriteFlow(guest, jobs));
+    const jobs = (await jobsOf(stay.user_identity_id)).filter(({ credential }) => !known.has(credential));
+    await station.run(new WriteFlow(guest, jobs, before.map(({ card }) => card).filter(Boolean)));
   });
   const checkOut = () => run(async () => {
     const sure = await confirmed({ title: t('checkout.title', { guest }), lead: t('checkout.lead'), yes: t('checkout'), no: t('cancel') });

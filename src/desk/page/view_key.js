@@ -125,9 +125,9 @@ export function keyView({ station, property }) {
 
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    const wish = station.flow ? null : wishes();
+    const wish = station.flow || button.hasAttribute('aria-disabled') ? null : wishes();
     if (!wish) return;
-    button.disabled = true;
+    button.setAttribute('aria-disabled', 'true');
     try {
       const grant = await create(wish, [...chosen.keys()], input(from).value === fromStart);
       const jobs = await jobsOf(grant.user_identity_id);
@@ -144,7 +144,7 @@ export function keyView({ station, property }) {
     } catch (error) {
       station.tell('bad', () => told(error));
     } finally {
-      button.disabled = false;
+      button.removeAttribute('aria-disabled');
     }
   });
   return el('section', { 'aria-labelledby': 'view-title' }, el('h1', { id: 'view-title', tabindex: '-1' }, t('key.title')), form);

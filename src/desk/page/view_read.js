@@ -82,7 +82,7 @@ async function erase(station, cardNumber, result) {
   station.tell('work', () => t('say.erasing'));
   try {
     await daemon('erase', { device: encoder.acs_encoder_id, card_number: cardNumber });
-    station.tell('good', () => t('say.erased'));
+    station.tell('good', () => t('say.erased'), cardNumber);
     result.replaceChildren();
   } catch (error) {
     station.tell('bad', () => (error instanceof Refused && error.problem ? t('problem.failed') : told(error)));

@@ -2,7 +2,7 @@
 
 use super::select::{Page, Paged, Select, each};
 use super::{Columns as _, to_json};
-use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, List, Status};
+use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, LastAttempt, List, Status};
 use crate::api::id::{AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, BridgeId, WorkspaceId};
 use crate::api::time::Time;
 use crate::store::{Connection, StoreError};
@@ -113,6 +113,28 @@ pub async fn list(
     select.and_any_of("t.action_attempt_id", filter.action_attempt_ids.0.as_deref());
     let page = each(&select.page("t", "created_at", "action_attempt_id", page, connection).await?, read)?;
     Ok(page.map(|attempt| attempt.object))
+}
+
+/// The last attempts, newest first.
+pub async fn last(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    limit: u32,
+) -> Result<Vec<LastAttempt>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("t.workspace_id = $", Some(workspace));
+    let order = " ORDER BY t.created_at DESC, t.action_attempt_id DESC LIMIT $";
+    let rows = select.fetch_some(order, limit, connection).await?;
+    let last = |attempt: Attempt| LastAttempt {
+        action_attempt_id: attempt.object.action_attempt_id,
+        action_type: attempt.object.action_type,
+        status: attempt.object.status,
+        error: attempt.object.error,
+        acs_encoder_id: attempt.acs_encoder_id,
+        acs_credential_id: attempt.acs_credential_id,
+        created_at: attempt.created_at,
+    };
+    rows.iter().map(|row| read(row).map(last)).collect()
 }
 
 /// All attempts that have not ended, each with the daemon that has its encoder.

@@ -10,6 +10,7 @@ pub fn rows(stock: &Stock) -> Vec<Endpoint> {
         Endpoint::open("/readyz", "ok"),
         Endpoint::open("/openapi.json", "paths"),
         Endpoint::read("/encoderd/v1/encoders", "encoders", json!({})),
+        Endpoint::read("/encoderd/v1/attempts", "attempts", json!({})).wrong("limit", json!("many")),
         Endpoint::read("/workspaces/get", "workspace", json!({})),
         Endpoint::read("/action_attempts/get", "action_attempt", json!({ "action_attempt_id": attempt }))
             .needs("action_attempt_id")
