@@ -1,5 +1,4 @@
 //! The metrics' names: in the program, in `docs/metrics.md` and in the Grafana dashboard they are the same.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use encoderd::telemetry::metrics::{ALL, Kind};
 use serde_json::Value;

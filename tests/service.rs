@@ -336,7 +336,7 @@ fn a_bad_configuration_is_refused_and_a_good_one_is_applied_while_it_runs() {
     while name(&service) != "E0 v1" {
         assert!(Instant::now() < patience, "{}", name(&service));
     }
-    assert_eq!(service.encoder_ids(), [encoder.clone()]);
+    assert_eq!(service.encoder_ids(), std::slice::from_ref(&encoder));
     service.caller().encode(&encoder).unwrap();
     // A port that is not configured any more is closed, and opened again when it is.
     let without: String = good.replace("[[serial]]", "[discovery]\nserial = \"off\"\n[[serial]]");
@@ -350,7 +350,7 @@ fn a_bad_configuration_is_refused_and_a_good_one_is_applied_while_it_runs() {
     }
     service.configure(2);
     service.reload();
-    assert_eq!(service.encoder_ids(), [encoder.clone()]);
+    assert_eq!(service.encoder_ids(), std::slice::from_ref(&encoder));
     service.caller().encode(&encoder).unwrap();
     assert_eq!(service.manager.stop(), Some(0));
 }
@@ -406,14 +406,13 @@ fn fields(mut entry: &[u8]) -> Vec<(String, String)> {
     while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
         let line = String::from_utf8_lossy(&entry[..end]).into_owned();
         entry = &entry[end + 1..];
-        match line.split_once('=') {
-            Some((name, value)) => fields.push((name.to_owned(), value.to_owned())),
-            None => {
-                let length = usize::try_from(u64::from_le_bytes(entry[..8].try_into().unwrap())).unwrap();
-                fields.push((line, String::from_utf8_lossy(&entry[8..8 + length]).into_owned()));
-                entry = &entry[8 + length + 1..];
-            }
+        if let Some((name, value)) = line.split_once('=') {
+            fields.push((name.to_owned(), value.to_owned()));
+            continue;
         }
+        let length = usize::try_from(u64::from_le_bytes(entry[..8].try_into().unwrap())).unwrap();
+        fields.push((line, String::from_utf8_lossy(&entry[8..8 + length]).into_owned()));
+        entry = &entry[8 + length + 1..];
     }
     fields
 }

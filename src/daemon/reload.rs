@@ -33,7 +33,6 @@ impl Reload {
                     state_dir: running.daemon.state_dir.clone(),
                     card_wait: running.daemon.card_wait,
                     status_listen: running.daemon.status_listen,
-                    ..read.daemon
                 },
                 cloud: running.cloud.clone(),
                 hub: running.hub.clone(),

@@ -36,10 +36,10 @@ impl Manager {
     pub fn new(directory: &Path) -> Self {
         let socket = UnixDatagram::bind(directory.join("notify")).unwrap();
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let hears = heard.clone();
+        let noted = heard.clone();
         std::thread::spawn(move || {
             while let Some((text, sockets)) = receive(&socket) {
-                let mut heard = hears.lock().unwrap();
+                let mut heard = noted.lock().unwrap();
                 let name = text.lines().find_map(|line| line.strip_prefix("FDNAME=")).unwrap_or("stored").to_owned();
                 if text.lines().any(|line| line == "FDSTOREREMOVE=1") {
                     heard.store.retain(|(kept, _)| *kept != name);
@@ -147,14 +147,13 @@ fn receive(socket: &UnixDatagram) -> Option<(String, Vec<OwnedFd>)> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0; 4096];
     let received = recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
-    let sockets = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(sockets) => Some(sockets.collect::<Vec<_>>()),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let sockets =
+        control
+            .drain()
+            .flat_map(|message| {
+                if let RecvAncillaryMessage::ScmRights(sockets) = message { sockets.collect() } else { Vec::new() }
+            })
+            .collect();
     text.truncate(received.bytes);
     Some((String::from_utf8(text).ok()?, sockets))
 }
