@@ -23,7 +23,7 @@ pub const BRIDGE_TOKEN_FILE: &str = "bridge-token";
 const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 
 /// The card key's name among the credentials.
-const CARD_KEY_CREDENTIAL: &str = "card-key";
+pub const CARD_KEY_CREDENTIAL: &str = "card-key";
 
 /// Why a secret cannot be used. The texts never hold the secret.
 #[derive(Debug, thiserror::Error)]
@@ -198,7 +198,7 @@ impl CardKey {
 
 /// What the service manager hands over under this name, with its path. Who may read it is the manager's business: it
 /// sets an access list, which looks like a group's permission.
-fn credential(name: &str) -> Result<Option<(PathBuf, Zeroizing<String>)>, KeyError> {
+pub fn credential(name: &str) -> Result<Option<(PathBuf, Zeroizing<String>)>, KeyError> {
     let Some(directory) = std::env::var_os(CREDENTIALS_VARIABLE) else { return Ok(None) };
     let path = PathBuf::from(directory).join(name);
     match std::fs::read_to_string(&path) {

@@ -709,3 +709,30 @@ async fn a_card_key_travels_under_a_passphrase_to_another_desk() {
     well(&import(&passphrase));
     assert_eq!(std::fs::read_to_string(desk.directory.path().join("other/card-key.toml")).unwrap(), own);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_key_that_only_the_service_has_is_in_its_backup_and_missed_in_others() {
+    let mut desk = Desk::start(Setup::default()).await;
+    desk.terminate();
+    let (passphrase, credentials) = (passphrase_file(&desk), desk.directory.path().join("credentials"));
+    std::fs::create_dir(&credentials).unwrap();
+    std::fs::rename(desk.state_dir().join("card-key.toml"), credentials.join("card-key")).unwrap();
+    let files = [path(&desk, "service.tar.gz"), path(&desk, "other.tar.gz")];
+    for (file, is_service) in files.iter().zip([true, false]) {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["backup", "--output", file, "--passphrase-file", &passphrase, "--config"])
+            .arg(desk.config_file());
+        if is_service {
+            command.env("CREDENTIALS_DIRECTORY", &credentials);
+        }
+        let said = well(&command.stdin(Stdio::null()).output().unwrap());
+        assert_eq!(said.contains("WARNING: not in this backup: the card key"), !is_service, "{said}");
+        let restore = ["restore", file, "--passphrase-file", &passphrase, "--force"];
+        let said = well(&encoderd(&desk, &restore));
+        assert_eq!(said.contains("no card key was restored"), !is_service, "{said}");
+        let there = desk.state_dir().join("card-key.toml");
+        assert_eq!(there.exists(), is_service);
+        let _not_there = std::fs::remove_file(there);
+    }
+}

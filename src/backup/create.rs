@@ -97,6 +97,13 @@ pub async fn create(places: &Places, to: &Path, passphrase: Option<&Passphrase>)
                 .to_owned(),
         );
     }
+    if passphrase.is_some() && secrets.card_key.is_none() {
+        missing.push(format!(
+            "the card key: there is none in {}. Where the service gets it by LoadCredential=, only its own nightly backup \
+             finds it",
+            places.state_dir.display()
+        ));
+    }
     manifest.missing = missing;
     let (to, passphrase) = (to.to_path_buf(), passphrase.cloned());
     blocking(move || pack(&stage, &to, manifest, names, secrets, passphrase.as_ref())).await

@@ -264,7 +264,10 @@ fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
 
 /// The name of this PC, of letters that a file name may have everywhere.
 fn host_name() -> String {
-    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
+    // The service's own sandbox hides the second one.
+    let name =
+        ["/etc/hostname", "/proc/sys/kernel/hostname"].iter().find_map(|file| std::fs::read_to_string(file).ok());
+    let name: String = name.unwrap_or_default();
     let name: String =
         name.trim().chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(60).collect();
     if name.is_empty() { "pc".to_owned() } else { name.to_ascii_lowercase() }

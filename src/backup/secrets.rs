@@ -45,11 +45,18 @@ impl Drop for Secrets {
 impl Secrets {
     /// Reads the files.
     pub(super) fn read(places: &Places) -> Result<Self, BackupError> {
-        let text = |path: PathBuf| Ok::<_, BackupError>(keys::read_secret(&path)?.map(|text| (*text).clone()));
+        // In the daemon's own order: what systemd gives it goes before the files.
+        let text = |credential: &str, path: PathBuf| {
+            let text = match keys::credential(credential)? {
+                Some((_, text)) => Some(text),
+                None => keys::read_secret(&path)?,
+            };
+            Ok::<_, BackupError>(text.map(|text| (*text).clone()))
+        };
         let mut secrets = Self::default();
-        secrets.card_key = text(places.state_dir.join(keys::CARD_KEY_FILE))?;
-        secrets.api_key = text(places.state_dir.join(keys::API_KEY_FILE))?;
-        secrets.bridge_token = text(places.bridge_token.clone())?;
+        secrets.card_key = text(keys::CARD_KEY_CREDENTIAL, places.state_dir.join(keys::CARD_KEY_FILE))?;
+        secrets.api_key = text(keys::API_KEY_FILE, places.state_dir.join(keys::API_KEY_FILE))?;
+        secrets.bridge_token = text(keys::BRIDGE_TOKEN_FILE, places.bridge_token.clone())?;
         Ok(secrets)
     }
 
