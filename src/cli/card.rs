@@ -35,7 +35,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match ask(&socket, &Request::CardInfo { device }).await? {
         Answer::Card(card) if json => print_json(&card)?,
         Answer::Card(card) => print(&text(&card))?,
-        Answer::Status(_) | Answer::Done | Answer::Error { .. } => bail!("the daemon answered something else"),
+        Answer::Status(_) | Answer::AccountEncoders(_) | Answer::Done | Answer::Error { .. } => {
+            bail!("the daemon answered something else")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 pub(super) async fn fetch(socket: &Path) -> Result<StatusAnswer, ControlError> {
     match ask(socket, &Request::Status).await? {
         Answer::Status(status) => Ok(status),
-        Answer::Card(_) | Answer::Done | Answer::Error { .. } => {
+        Answer::Card(_) | Answer::AccountEncoders(_) | Answer::Done | Answer::Error { .. } => {
             Err(ControlError::BadAnswer("not a status".to_owned()))
         }
     }

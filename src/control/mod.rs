@@ -1,8 +1,12 @@
 //! The control socket: one JSON request a line, one JSON answer a line. What `encoderd status`, `encoders`, `card` and
 //! `probe` ask the running daemon through.
 
+mod account;
+
+pub use account::{AccountAnswer, AccountEncoder, LinkedWhere};
+
 use crate::api::bridge::{EncoderState, Presence};
-use crate::bridge::{Bridge, report};
+use crate::bridge::Bridge;
 use crate::device::DeviceHandle;
 use crate::device::order::CardFormat;
 use crate::device::registry::Registry;
@@ -13,6 +17,7 @@ use crate::keys::CardKey;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::transport::pcsc::Service;
+use crate::upstream::Account;
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,9 +45,14 @@ pub enum Request {
     Link {
         /// Device identity, name or encoder id.
         device: String,
-        /// The encoder.
-        acs_encoder_id: Uuid,
+        /// The encoder: its id, or its name in the account.
+        encoder: String,
+        /// Take it from another desk.
+        #[serde(default)]
+        take_over: bool,
     },
+    /// The encoders of the account that the hub's API key opens.
+    AccountEncoders,
     /// Ends a device's link.
     Unlink {
         /// Device identity, name or encoder id.
@@ -75,6 +85,8 @@ pub enum Answer {
     Status(StatusAnswer),
     /// To [`Request::CardInfo`].
     Card(CardAnswer),
+    /// To [`Request::AccountEncoders`]; `None` without an API key.
+    AccountEncoders(AccountAnswer),
     /// Done.
     Done,
     /// Not done.
@@ -238,6 +250,7 @@ pub(crate) struct Context {
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) hub_url: String,
     pub(crate) card_key: Option<CardKey>,
+    pub(crate) account: Option<Account>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
 }
 
@@ -306,7 +319,8 @@ async fn converse(stream: UnixStream, context: &Context) {
 async fn answer(request: Request, context: &Context) -> Answer {
     let outcome = match request {
         Request::Status => return Answer::Status(status(context).await),
-        Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
+        Request::Link { device, encoder, take_over } => account::link(context, &device, &encoder, take_over).await,
+        Request::AccountEncoders => account::encoders(context).await.map(Answer::AccountEncoders),
         Request::Unlink { device } => unlink(context, &device).await,
         Request::Rename { device, name } => rename(context, &device, &name).await,
         Request::Wink { device } => wink(context, &device).await,
@@ -388,15 +402,6 @@ fn find(context: &Context, word: Option<&str>) -> Result<DeviceHandle, String> {
     }
 }
 
-async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, String> {
-    let device = find(context, Some(device))?;
-    match report::link_by_hand(&context.bridge, device.id(), acs_encoder_id).await {
-        Ok(true) => Ok(Answer::Done),
-        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url)),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 async fn unlink(context: &Context, device: &str) -> Result<Answer, String> {
     let device = find(context, Some(device))?;
     stored(context, context.links.unlink(device.id()).await)
@@ -459,6 +464,6 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ControlErro
     BufReader::new(read).read_line(&mut line).await.map_err(|error| bad(&error))?;
     match serde_json::from_str(&line).map_err(|error| bad(&error))? {
         Answer::Error { message } => Err(ControlError::Refused(message)),
-        answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Done) => Ok(answer),
+        answer @ (Answer::Status(_) | Answer::Card(_) | Answer::AccountEncoders(_) | Answer::Done) => Ok(answer),
     }
 }

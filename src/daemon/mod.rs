@@ -1,6 +1,8 @@
 //! Puts the parts together: state, keys, hub, devices, bridge, control socket; and takes them apart in order.
 
 mod memory;
+#[cfg(test)]
+mod shuffle;
 mod supervisor;
 
 use crate::bridge::Bridge;
@@ -14,7 +16,7 @@ use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
 use crate::store::state::{self, State};
-use crate::upstream::{Hub, UpstreamError};
+use crate::upstream::{Account, Hub, UpstreamError};
 use memory::Memory;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -66,6 +68,12 @@ pub enum DaemonError {
     #[error("there is no bridge token in {path}: pair this desk with `encoderd pair`, or copy the hub's bridge-token there, mode 0600", path = path.display())]
     NoBridgeToken {
         /// `cloud.token_file`
+        path: PathBuf,
+    },
+    /// The account's API key is missing.
+    #[error("there is no API key in {path}: write one of the account there, mode 0600, or leave cloud.api_key_file out", path = path.display())]
+    NoApiKey {
+        /// `cloud.api_key_file`
         path: PathBuf,
     },
     /// The embedded hub does not start.
@@ -144,6 +152,7 @@ impl Daemon {
                 bridge: bridge.clone(),
                 hub_url: cloud.url,
                 card_key: card_key.clone(),
+                account: cloud.account,
                 attached: attached.clone(),
             },
             stops.devices.clone(),
@@ -205,19 +214,28 @@ struct CloudSide {
     token: SecretString,
     embedded: Option<RunningHub>,
     api_key: Option<SecretString>,
+    /// What the API key opens.
+    account: Option<Account>,
 }
 
 async fn connect(config: &Config, stop: &CancellationToken) -> Result<CloudSide, DaemonError> {
     if let Some(cloud) = &config.cloud {
         let token = keys::token(&cloud.token_file)?
             .ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None });
+        let key = match &cloud.api_key_file {
+            Some(file) => Some(keys::token(file)?.ok_or_else(|| DaemonError::NoApiKey { path: file.clone() })?),
+            None => None,
+        };
+        let account = key.map(|key| Account::new(&cloud.url, key)).transpose()?;
+        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None, account });
     }
     let settings = hub_settings(config)?;
     let (token, api_key) = (settings.bridge_token.clone(), settings.api_key.clone());
     let hub = hub::serve(settings, stop.clone()).await?;
+    let url = format!("http://{}", reachable(hub.address));
     Ok(CloudSide {
-        url: format!("http://{}", reachable(hub.address)),
+        account: Some(Account::new(&url, api_key.clone())?),
+        url,
         token,
         embedded: Some(hub),
         api_key: Some(api_key),
