@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often an empty field is searched. A reader that searches by itself for longer goes on at once; one whose search is
 /// over sooner sleeps for the rest. A card ends a search when it comes.
-const SEARCH_EVERY: Duration = Duration::from_millis(250);
+const SEARCH_EVERY: Duration = Duration::from_millis(200);
 
 /// How often a card that rests is looked at. With the misses that it takes until it counts as taken away: 0.6 s.
 const REST_LOOK_EVERY: Duration = Duration::from_millis(400);
