@@ -69,7 +69,7 @@ impl Unit {
         let mut device = (reader("pn532").unwrap().device)();
         let card = Uid::new(&[0xc0, 0xff, 0xee, number]).unwrap();
         device.field().place(Card::Classic(ClassicCard::blank(ClassicSize::K1, card))).unwrap();
-        let serial = (number % 2 == 0).then(|| format!("RR{number:03}"));
+        let serial = number.is_multiple_of(2).then(|| format!("RR{number:03}"));
         Self { device: Arc::new(Mutex::new(device)), card, serial }
     }
 }
@@ -108,7 +108,7 @@ impl Bench {
             stop: CancellationToken::new(),
             root,
         };
-        let (ends, opened) = mpsc::unbounded_channel();
+        let (ends, opened) = mpsc::channel(UNITS);
         tokio::spawn(connect(opened, devices, bench.plugged.clone(), bench.opened.clone()));
         let slept = bench.slept.clone();
         let machine = Machine {
@@ -159,7 +159,7 @@ impl Bench {
     }
 
     async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let patience = Deadline::after(Duration::from_secs(60));
+        let patience = Deadline::after(Duration::from_mins(1));
         while !is_so() {
             let states: Vec<_> =
                 self.registry.all().iter().map(|device| (device.id().to_owned(), device.status())).collect();
@@ -217,7 +217,7 @@ impl Bench {
 impl Bench {
     /// The same again and again while the encoder is on its way back; and how often it was declined.
     async fn job_done(&self, device_id: &str, writes: bool, number: usize) -> (Uid, u32) {
-        let patience = Deadline::after(Duration::from_secs(60));
+        let patience = Deadline::after(Duration::from_mins(1));
         let mut declined = 0;
         loop {
             match self.job(device_id, writes, number).await {
@@ -235,7 +235,7 @@ impl Bench {
 
 /// Brings each opened port together with the unit that is plugged in there.
 async fn connect(
-    mut opened: mpsc::UnboundedReceiver<(PathBuf, DuplexStream)>,
+    mut opened: mpsc::Receiver<(PathBuf, DuplexStream)>,
     devices: Vec<Arc<Mutex<Box<dyn Device>>>>,
     plugged: Arc<Mutex<Plugged>>,
     count: Arc<AtomicU64>,
@@ -286,9 +286,9 @@ async fn sixteen_encoders_shuffled_500_times_never_get_each_others_jobs() {
     let (mut done, mut written, mut declined) = (0, 0, 0);
     for order in 0..orders() {
         // Units with a serial number go into any free socket; the others are who they are by theirs.
-        let sockets: Vec<usize> = (0..UNITS).filter(|unit| unit % 2 == 0).collect();
+        let sockets: Vec<usize> = (0..UNITS).filter(|unit| unit.is_multiple_of(2)).collect();
         let mut sockets = shuffle.order(sockets).into_iter();
-        let placed = (0..UNITS).map(|unit| (unit, if unit % 2 == 0 { sockets.next().unwrap() } else { unit }));
+        let placed = (0..UNITS).map(|unit| (unit, if unit.is_multiple_of(2) { sockets.next().unwrap() } else { unit }));
         bench.plug(&shuffle.order(placed.collect()));
         // At once, while nothing has been noticed: whatever is carried out is carried out on its own encoder.
         if shuffle.below(2) == 0 {

@@ -608,7 +608,7 @@ mod tests {
     fn detail(found: &[SerialFound]) -> &str {
         match &found[0].whereabouts {
             Whereabouts::Ambiguous { detail } => detail,
-            other => panic!("{other:?}"),
+            other @ (Whereabouts::At(_) | Whereabouts::Missing { .. }) => panic!("{other:?}"),
         }
     }
 

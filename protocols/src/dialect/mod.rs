@@ -59,10 +59,7 @@ pub trait Device: Send {
     /// Whether the answer that `poll` has given last is not said any more: its command was cancelled, or a card has come
     /// and ends the search. `is_unsent`: its time has not come yet. What is said in its place comes from `poll`. Asked
     /// after each `receive` and each change of the field.
-    fn withdraws(&mut self, is_unsent: bool) -> bool {
-        let _answers_are_never_withdrawn = is_unsent;
-        false
-    }
+    fn withdraws(&mut self, is_unsent: bool) -> bool;
     /// The cards on the reader.
     fn field(&mut self) -> &mut Field;
     /// Counts since power-up.

@@ -44,7 +44,7 @@ pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncRes
         let is_known = match is_known {
             // Never out of another workspace.
             Known::Anothers(Some(_)) if asked_for => Known::Free,
-            known => known,
+            known @ (Known::Nobody | Known::Free | Known::Anothers(_)) => known,
         };
         if let (Some(id), Known::Anothers(owner)) = (named, is_known) {
             let held_by = match owner {

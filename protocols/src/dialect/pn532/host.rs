@@ -406,9 +406,9 @@ fn exchange(command: u8, block: BlockNumber, data: &[u8]) -> Payload {
     Payload::new(bytes).unwrap_or_else(|| Payload::of([Command::InDataExchange.into()]))
 }
 
-/// RFConfiguration, item 5: retries of ATR_REQ 0, of PSL_REQ 1, of passive activation these.
+/// RFConfiguration, item 5: retries of `ATR_REQ` 0, of `PSL_REQ` 1, of passive activation these.
 ///
-/// Source: libnfc `pn53x_set_property_bool`, NP_INFINITE_SELECT off.
+/// Source: libnfc `pn53x_set_property_bool`, `NP_INFINITE_SELECT` off.
 fn retry(passive: u8) -> Payload {
     Payload::of([Command::RfConfiguration.into(), 0x05, 0x00, 0x01, passive])
 }
