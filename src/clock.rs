@@ -41,7 +41,7 @@ pub fn slept() -> Duration {
 /// A descriptor that becomes readable when the wall clock steps against the monotonic one: when it is set, and when the
 /// machine wakes up. [`rearm_steps`] makes it wait for the next step.
 ///
-/// Source: timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`; Linux `fs/timerfd.c`, `timerfd_resume`.
+/// Source: `timerfd_create(2)`, `TFD_TIMER_CANCEL_ON_SET`; Linux `fs/timerfd.c`, `timerfd_resume`.
 pub fn steps() -> io::Result<OwnedFd> {
     let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     rearm_steps(&fd)?;

@@ -112,6 +112,8 @@ pub struct Cloud {
     pub url: String,
     /// The file that holds the bridge token.
     pub token_file: PathBuf,
+    /// The file that holds an API key of the account, to pick its encoders by their names.
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// `[hub]`

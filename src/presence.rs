@@ -6,7 +6,7 @@
 use crate::api::bridge::Presence;
 use encoder_protocols::id::{Detection, Target};
 
-/// Looks in a row without a card before it counts as taken away. At a look every 150 ms: 0.45 s.
+/// Looks in a row without a card before it counts as taken away.
 const MISSES_MAX: u8 = 3;
 
 /// What lies on one encoder, debounced. Pure: the caller says what each look saw.
@@ -107,6 +107,15 @@ impl Debouncer {
         match self.state {
             State::Present { target, .. } => Some(target),
             State::Absent | State::Arriving(_) | State::Several { .. } => None,
+        }
+    }
+
+    /// Whether the next look can only tell something new of a person, not of the field: nothing lies there, or what lies
+    /// there was seen the last time too.
+    pub fn is_settled(&self) -> bool {
+        match self.state {
+            State::Absent | State::Present { misses: 0, several: false, .. } | State::Several { misses: 0 } => true,
+            State::Arriving(_) | State::Present { .. } | State::Several { .. } => false,
         }
     }
 

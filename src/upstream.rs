@@ -1,6 +1,7 @@
 //! The cloud as the bridge sees it: the bridge protocol over HTTP. A remote hub differs from the embedded one by its
 //! address only.
 
+use crate::api::acs_encoders::{ListPage, ListedEncoder, ListedPage};
 use crate::api::bridge::{
     EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse, PairRequest, PairResponse, ProgressRequest,
     ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest, SyncResponse,
@@ -33,6 +34,12 @@ pub enum UpstreamError {
         /// The hub.
         url: String,
     },
+    /// The API key is not the account's.
+    #[error("the account at {url} refuses the API key: correct the file that cloud.api_key_file names")]
+    KeyRefused {
+        /// The account.
+        url: String,
+    },
     /// The hub understood and refused.
     #[error("the hub at {url} refuses {path}: {status} {message}")]
     Refused {
@@ -52,6 +59,7 @@ impl UpstreamError {
     pub fn retry_helps(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Unauthorized { .. } => true,
+            Self::KeyRefused { .. } => false,
             Self::Refused { status, .. } => *status >= 500 || matches!(status, 408 | 429),
         }
     }
@@ -60,6 +68,49 @@ impl UpstreamError {
 /// Redeems a pairing code.
 pub async fn pair(url: &str, request: &PairRequest) -> Result<PairResponse, UpstreamError> {
     Hub::new(url, SecretString::from(""))?.post("/bridge/v1/pair", request, ANSWER_BOUND).await
+}
+
+/// An account of the Seam API, by its key: what is in it, not what is done for it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    hub: Hub,
+}
+
+/// How many encoders are asked for at once.
+const PAGE_ITEMS: u32 = 100;
+
+/// After so many pages the list is cut off: nobody picks from more.
+const PAGES_MAX: usize = 50;
+
+impl Account {
+    /// The account at an address that this key opens.
+    pub fn new(url: &str, key: SecretString) -> Result<Self, UpstreamError> {
+        Ok(Self { hub: Hub::new(url, key)? })
+    }
+
+    /// All of its encoders.
+    pub async fn encoders(&self) -> Result<Vec<ListedEncoder>, UpstreamError> {
+        let mut encoders = Vec::new();
+        let mut page = ListPage { limit: PAGE_ITEMS, page_cursor: None };
+        for _ in 0..PAGES_MAX {
+            let listed: ListedPage = self.hub.post("/acs/encoders/list", &page, ANSWER_BOUND).await.map_err(by_key)?;
+            encoders.extend(listed.acs_encoders);
+            let next = listed.pagination.filter(|pagination| pagination.has_next_page);
+            match next.and_then(|pagination| pagination.next_page_cursor) {
+                // The same again would be the same page again.
+                Some(cursor) if page.page_cursor.as_ref() != Some(&cursor) => page.page_cursor = Some(cursor),
+                Some(_) | None => break,
+            }
+        }
+        Ok(encoders)
+    }
+}
+
+fn by_key(error: UpstreamError) -> UpstreamError {
+    match error {
+        UpstreamError::Unauthorized { url } => UpstreamError::KeyRefused { url },
+        UpstreamError::Unreachable { .. } | UpstreamError::KeyRefused { .. } | UpstreamError::Refused { .. } => error,
+    }
 }
 
 /// A hub.

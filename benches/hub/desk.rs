@@ -33,7 +33,7 @@ impl Desk {
     pub(crate) async fn new(bridge: &Pool, encoders: usize) -> anyhow::Result<Self> {
         let bridge_id = Uuid::new_v4();
         let encoders = (0..encoders).map(|number| report(&format!("usb-{number}"))).collect();
-        let request = SyncRequest { bridge_id, version: "0.0.0".to_owned(), encoders };
+        let request = SyncRequest { bridge_id, version: "0.0.0".to_owned(), encoders, take_over: None };
         let response: SyncResponse = bridge.post("/bridge/v1/encoders/sync", &request).await?;
         Ok(Self { bridge_id, encoders: response.links.iter().map(|link| link.acs_encoder_id).collect() })
     }

@@ -13,6 +13,9 @@ pub enum CardCommand {
     Open,
     /// Looks at the field once and activates the card there. Answer: [`CardReply::Detected`].
     Detect,
+    /// The same for as long as the reader can search by itself, some hundred milliseconds where it can at all; a card that
+    /// comes ends it. May be abandoned at any moment: the next command cancels it. Answer: [`CardReply::Detected`].
+    Search,
     /// Switches the field off and on again, so that every card starts anew. Answer: [`CardReply::Done`].
     ResetField,
     /// Opens a sector of a MIFARE Classic card. Answer: [`CardReply::Done`].

@@ -404,3 +404,34 @@ fn after_close_the_next_program_finds_a_sleeping_chip() {
         assert_eq!(core::iter::from_fn(|| pair.device.poll()).count(), answers);
     }
 }
+
+#[test]
+fn a_search_tells_the_chip_once_how_long_and_a_look_tells_it_back() {
+    let mut pair = Pair::new(&READER);
+    assert!(matches!(pair.run(&CardCommand::Open), Ok(CardReply::Reader(_))));
+    // Frames by hand: the sum of TFI, data and check byte is 0.
+    let (long, short) = (hex!("0000FF06FAD432050001 4F A500"), hex!("0000FF06FAD432050001 02 F200"));
+    let list = hex!("0000FF04FCD44A0200E000");
+    let mut sent = |command: &CardCommand| {
+        pair.restart_counts();
+        assert!(matches!(pair.run(command), Ok(CardReply::Detected(Detection::None))));
+        pair.sent.clone()
+    };
+    assert_eq!(sent(&CardCommand::Search), [long.to_vec(), list.to_vec()]);
+    assert_eq!(sent(&CardCommand::Search), [list.to_vec()]);
+    assert_eq!(sent(&CardCommand::Detect), [short.to_vec(), list.to_vec()]);
+    assert_eq!(sent(&CardCommand::Detect), [list.to_vec()]);
+    assert_ne!(long[10], 0xFF, "a search ends");
+}
+
+#[test]
+fn a_search_that_is_dropped_is_cancelled_by_the_next_command() {
+    let mut pair = Pair::new(&READER);
+    assert!(matches!(pair.run(&CardCommand::Open), Ok(CardReply::Reader(_))));
+    assert!(matches!(pair.run(&CardCommand::Search), Ok(CardReply::Detected(Detection::None))));
+    pair.restart_counts();
+    pair.host.begin(&CardCommand::Search);
+    assert!(pair.run_on(1).is_none(), "its command is on the line");
+    assert!(matches!(pair.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::None))));
+    assert_eq!(pair.sent[1], hex!("0000FF00FF00"), "{:02x?}", pair.sent);
+}

@@ -63,6 +63,64 @@ pub struct List {
     pub page_cursor: Option<String>,
 }
 
+/// `/acs/encoders/list` as a desk asks it of any account: what is not said is left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListPage {
+    /// At most so many.
+    pub limit: u32,
+    /// From here on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_cursor: Option<String>,
+}
+
+/// What a desk reads of the answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ListedPage {
+    /// The encoders.
+    pub acs_encoders: Vec<ListedEncoder>,
+    /// Where the list goes on.
+    #[serde(default)]
+    pub pagination: Option<ListedPagination>,
+}
+
+/// An encoder of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedEncoder {
+    /// Its id.
+    pub acs_encoder_id: uuid::Uuid,
+    /// Its name.
+    pub display_name: String,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub errors: Vec<ListedError>,
+}
+
+impl ListedEncoder {
+    /// Whether no device is linked to it.
+    pub fn is_free(&self) -> bool {
+        self.errors.iter().any(|error| error.error_code == ACS_ENCODER_REMOVED)
+    }
+}
+
+/// What is wrong with an encoder of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ListedError {
+    /// One of the codes that the account knows.
+    #[serde(default)]
+    pub error_code: String,
+}
+
+/// Where an account's list goes on.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ListedPagination {
+    /// Whether there is more.
+    #[serde(default)]
+    pub has_next_page: bool,
+    /// To be sent as `page_cursor`.
+    #[serde(default)]
+    pub next_page_cursor: Option<String>,
+}
+
 /// `/acs/encoders/encode_credential`: exactly one of credential and access method.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EncodeCredential {

@@ -121,6 +121,9 @@ pub struct SyncRequest {
     pub version: String,
     /// Its devices.
     pub encoders: Vec<EncoderReport>,
+    /// An encoder that another daemon has, and that somebody at this desk asks for all the same.
+    #[serde(default)]
+    pub take_over: Option<Uuid>,
 }
 
 /// The links after a sync.
@@ -128,6 +131,20 @@ pub struct SyncRequest {
 pub struct SyncResponse {
     /// One for each device that has an `acs_encoder_id`.
     pub links: Vec<EncoderLink>,
+    /// Those that were named and are another daemon's. They move only when they are asked for.
+    #[serde(default)]
+    pub refused: Vec<RefusedLink>,
+}
+
+/// A link that is another daemon's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedLink {
+    /// The device of the daemon that asked.
+    pub device_id: String,
+    /// The encoder.
+    pub acs_encoder_id: Uuid,
+    /// The other desk's name, if it is known.
+    pub held_by: Option<String>,
 }
 
 /// A device and its encoder in the cloud.

@@ -1,7 +1,7 @@
 //! Keeps the hub's picture of the encoders true: all of them at the start and after a failure, then each change.
 
 use super::{Backoff, Bridge};
-use crate::api::bridge::{DeskEvent, EncoderReport, EncoderState, EventsRequest, SyncRequest};
+use crate::api::bridge::{DeskEvent, EncoderReport, EncoderState, EventsRequest, RefusedLink, SyncRequest};
 use crate::clock::{self, Deadline};
 use crate::device::DeviceHandle;
 use crate::link::Linked;
@@ -131,20 +131,46 @@ fn renamed(told: &Reports, reports: &Reports) -> bool {
     told.values().zip(reports.values()).any(|(told, report)| told.display_name != report.display_name)
 }
 
-/// Links a device by hand, if the hub knows the encoder; says whether it does.
-pub async fn link_by_hand(bridge: &Bridge, device_id: &str, acs_encoder_id: Uuid) -> Result<bool, ReportError> {
+/// What became of a link by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// It is made.
+    Linked,
+    /// The hub knows no such encoder.
+    Unknown,
+    /// It is another desk's, and was not asked to be taken over.
+    Anothers {
+        /// That desk's name, if it is known.
+        held_by: Option<String>,
+    },
+}
+
+/// Links a device by hand, if the hub lets it. `take_over` takes the encoder from another desk.
+pub async fn link_by_hand(
+    bridge: &Bridge,
+    device_id: &str,
+    acs_encoder_id: Uuid,
+    take_over: bool,
+) -> Result<LinkEnd, ReportError> {
     let mut reports = reports(bridge);
     if let Some(report) = reports.get_mut(device_id) {
         (report.acs_encoder_id, report.create) = (Some(acs_encoder_id), false);
     }
-    let answer = bridge.hub.sync(&sync_request(bridge, &reports)).await?;
+    let mut request = sync_request(bridge, &reports);
+    request.take_over = take_over.then_some(acs_encoder_id);
+    let answer = bridge.hub.sync(&request).await?;
     let is_linked =
         answer.links.iter().any(|link| link.device_id == device_id && link.acs_encoder_id == acs_encoder_id);
     if is_linked {
         bridge.links.link(device_id, acs_encoder_id).await?;
     }
     bridge.sync_wanted.notify_one();
-    Ok(is_linked)
+    let refused = answer.refused.into_iter().find(|refused| refused.acs_encoder_id == acs_encoder_id);
+    Ok(match (is_linked, refused) {
+        (true, _) => LinkEnd::Linked,
+        (false, Some(RefusedLink { held_by, .. })) => LinkEnd::Anothers { held_by },
+        (false, None) => LinkEnd::Unknown,
+    })
 }
 
 fn sync_request(bridge: &Bridge, reports: &Reports) -> SyncRequest {
@@ -152,11 +178,18 @@ fn sync_request(bridge: &Bridge, reports: &Reports) -> SyncRequest {
         bridge_id: bridge.bridge_id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         encoders: reports.values().cloned().collect(),
+        take_over: None,
     }
 }
 
 async fn tell_all(bridge: &Bridge, reports: &Reports) -> Result<(), ReportError> {
     let answer = bridge.hub.sync(&sync_request(bridge, reports)).await?;
+    for RefusedLink { device_id, acs_encoder_id, held_by } in answer.refused {
+        if bridge.links.encoder_of(&device_id) == Linked::To(acs_encoder_id) {
+            tracing::warn!(device_id, %acs_encoder_id, held_by, "another desk has this encoder: the device is unlinked");
+            bridge.links.unlink(&device_id).await?;
+        }
+    }
     for link in answer.links {
         // What was unlinked by hand while the answer was under way stays unlinked.
         if reports.contains_key(&link.device_id) && bridge.links.encoder_of(&link.device_id) == Linked::NotYet {

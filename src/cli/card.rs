@@ -53,7 +53,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
         }
         Answer::Erased { acs_credential_id: None } => print("erased      no credential was on the card")?,
-        Answer::Status(_) | Answer::Done | Answer::Error { .. } => bail!("the daemon answered something else"),
+        Answer::Status(_) | Answer::AccountEncoders(_) | Answer::Done | Answer::Error { .. } => {
+            bail!("the daemon answered something else")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

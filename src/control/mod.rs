@@ -1,9 +1,13 @@
 //! The control socket: one JSON request a line, one JSON answer a line. What `encoderd status`, `encoders`, `card` and
 //! `probe` ask the running daemon through.
 
+mod account;
+
+pub use account::{AccountAnswer, AccountEncoder, LinkedWhere};
+
 use crate::api::bridge::{EncoderState, Presence};
 use crate::backup::nightly::BackupStatus;
-use crate::bridge::{Bridge, report};
+use crate::bridge::Bridge;
 use crate::clock::Deadline;
 use crate::device::DeviceHandle;
 use crate::device::order::{CardFormat, EraseOrder, Failure};
@@ -16,6 +20,7 @@ use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::store::state::Waiting;
 use crate::transport::pcsc::{Service, ServiceProblem};
+use crate::upstream::Account;
 use encoder_protocols::id::Uid;
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
@@ -51,9 +56,14 @@ pub enum Request {
     Link {
         /// Device identity, name or encoder id.
         device: String,
-        /// The encoder.
-        acs_encoder_id: Uuid,
+        /// The encoder: its id, or its name in the account.
+        encoder: String,
+        /// Take it from another desk.
+        #[serde(default)]
+        take_over: bool,
     },
+    /// The encoders of the account that the hub's API key opens.
+    AccountEncoders,
     /// Ends a device's link.
     Unlink {
         /// Device identity, name or encoder id.
@@ -98,6 +108,8 @@ pub enum Answer {
         /// The one that was there.
         acs_credential_id: Option<Uuid>,
     },
+    /// To [`Request::AccountEncoders`]; `None` without an API key.
+    AccountEncoders(AccountAnswer),
     /// Done.
     Done,
     /// Not done.
@@ -292,6 +304,7 @@ pub(crate) struct Context {
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) hub_url: String,
     pub(crate) card_key: Option<CardKey>,
+    pub(crate) account: Option<Account>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
     pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
     /// Cancelled when the devices are to stop.
@@ -407,7 +420,12 @@ async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()
 pub(crate) async fn answer(request: Request, context: &Context) -> Answer {
     let outcome = match request {
         Request::Status | Request::Watch => return Answer::Status(status(context).await),
-        Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
+        Request::Link { device, encoder, take_over } => {
+            account::link(context, &device, &encoder, take_over).await.map_err(Refusal::from)
+        }
+        Request::AccountEncoders => {
+            account::encoders(context).await.map(Answer::AccountEncoders).map_err(Refusal::from)
+        }
         Request::Unlink { device } => unlink(context, &device).await,
         Request::Rename { device, name } => rename(context, &device, &name).await,
         Request::Wink { device } => wink(context, &device).await,
@@ -527,15 +545,6 @@ fn find(context: &Context, word: Option<&str>) -> Result<DeviceHandle, String> {
     }
 }
 
-async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, Refusal> {
-    let device = find(context, Some(device))?;
-    match report::link_by_hand(&context.bridge, device.id(), acs_encoder_id).await {
-        Ok(true) => Ok(Answer::Done),
-        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url).into()),
-        Err(error) => Err(error.to_string().into()),
-    }
-}
-
 async fn unlink(context: &Context, device: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     stored(context, context.links.unlink(device.id()).await)
@@ -610,7 +619,11 @@ impl Answers {
         }
         match serde_json::from_str(&line).map_err(|error| bad(&error))? {
             Answer::Error { message, .. } => Err(ControlError::Refused(message)),
-            answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Done) => Ok(answer),
+            answer @ (Answer::Status(_)
+            | Answer::Card(_)
+            | Answer::Erased { .. }
+            | Answer::AccountEncoders(_)
+            | Answer::Done) => Ok(answer),
         }
     }
 }

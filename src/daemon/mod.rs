@@ -10,6 +10,8 @@
 
 mod memory;
 mod reload;
+#[cfg(test)]
+mod shuffle;
 mod status;
 mod supervisor;
 pub mod systemd;
@@ -34,7 +36,7 @@ use crate::store::StoreError;
 use crate::store::state::{self, State};
 use crate::telemetry::{Hop, Readiness, metrics};
 use crate::transport::pcsc::Service;
-use crate::upstream::{Hub, UpstreamError};
+use crate::upstream::{Account, Hub, UpstreamError};
 use memory::Memory;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -87,6 +89,12 @@ pub enum DaemonError {
     #[error("there is no bridge token in {path}: pair this desk with `encoderd pair`, or copy the hub's bridge-token there, mode 0600", path = path.display())]
     NoBridgeToken {
         /// `cloud.token_file`
+        path: PathBuf,
+    },
+    /// The account's API key is missing.
+    #[error("there is no API key in {path}: write one of the account there, mode 0600, or leave cloud.api_key_file out", path = path.display())]
+    NoApiKey {
+        /// `cloud.api_key_file`
         path: PathBuf,
     },
     /// The embedded hub does not start.
@@ -192,6 +200,7 @@ impl Daemon {
             bridge: bridge.clone(),
             hub_url: cloud.url,
             card_key: card_key.clone(),
+            account: cloud.account,
             attached: attached.clone(),
             backup,
             stop: stops.devices.clone(),
@@ -383,6 +392,8 @@ struct CloudSide {
     api_key: Option<SecretString>,
     /// For the clerk's page: filled when the devices are there.
     page: Arc<OnceLock<control::Context>>,
+    /// What the API key opens.
+    account: Option<Account>,
 }
 
 async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Stops) -> Result<CloudSide, DaemonError> {
@@ -392,7 +403,19 @@ async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Sto
             None => keys::token(&cloud.token_file)?,
         };
         let token = token.ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None, page: Arc::default() });
+        let key = match &cloud.api_key_file {
+            Some(file) => Some(keys::token(file)?.ok_or_else(|| DaemonError::NoApiKey { path: file.clone() })?),
+            None => None,
+        };
+        let account = key.map(|key| Account::new(&cloud.url, key)).transpose()?;
+        return Ok(CloudSide {
+            url: cloud.url.clone(),
+            token,
+            embedded: None,
+            api_key: None,
+            page: Arc::default(),
+            account,
+        });
     }
     let mut settings = hub_settings(config)?;
     settings.service = service(config, kept, readiness.clone(), stops.closing.clone())?;
@@ -401,8 +424,10 @@ async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Sto
     let (pin, daemon) = (config.desk.pin.clone(), page.clone());
     settings.front = Some(desk::front(Some(desk::Local { api_key: api_key.clone(), pin, daemon })));
     let hub = hub::serve(settings, stops.hub.clone()).await?;
+    let url = format!("http://{}", reachable(hub.address));
     Ok(CloudSide {
-        url: format!("http://{}", reachable(hub.address)),
+        account: Some(Account::new(&url, api_key.clone())?),
+        url,
         token,
         embedded: Some(hub),
         api_key: Some(api_key),

@@ -250,7 +250,7 @@ impl SerialEncoders {
         let running = employ(
             Found {
                 device_id: found.device_id.clone(),
-                place: Place::Serial(spot),
+                place: Place::Serial(Box::new(spot)),
                 display_name: found.display_name.clone(),
                 simulated: found.simulated,
             },

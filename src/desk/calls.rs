@@ -118,7 +118,7 @@ pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<S
         ("wink", ..) => Ask::Wink { device },
         ("unlink", ..) => Ask::Unlink { device },
         ("card", ..) => Ask::CardInfo { device: Some(device) },
-        ("link", Some(acs_encoder_id), ..) => Ask::Link { device, acs_encoder_id },
+        ("link", Some(id), ..) => Ask::Link { device, encoder: id.to_string(), take_over: false },
         ("rename", _, Some(name), _) => Ask::Rename { device, name },
         ("erase", _, _, Some(card_number)) => Ask::CardErase { device: Some(device), card_number },
         ("link" | "rename" | "erase", ..) => return refused(StatusCode::BAD_REQUEST, Problem::BadRequest),
@@ -135,7 +135,9 @@ pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<S
     }
     let status = match &answer {
         Answer::Error { .. } => StatusCode::CONFLICT,
-        Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Done => StatusCode::OK,
+        Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::AccountEncoders(_) | Answer::Done => {
+            StatusCode::OK
+        }
     };
     private((status, Json(answer)))
 }

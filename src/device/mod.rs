@@ -31,7 +31,7 @@ use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::{CardKind, identify};
-use encoder_protocols::id::{Target, Uid};
+use encoder_protocols::id::{Detection, Target, Uid};
 use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, ScanOrder};
 use place::{Closed, Opened};
 use registry::Registry;
@@ -43,9 +43,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-/// How often the field is looked at. A placed card counts from its second sight, a removed one from its third miss:
-/// below half a second each.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How often an empty field is searched. A reader that searches by itself for longer goes on at once; one whose search is
+/// over sooner sleeps for the rest. A card ends a search when it comes.
+const SEARCH_EVERY: Duration = Duration::from_millis(200);
+
+/// How often a card that rests is looked at. With the misses that it takes until it counts as taken away: 0.6 s.
+const REST_LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// When a card that was seen once is looked at again: it counts from its second sight.
+const ARRIVING_LOOK_AFTER: Duration = Duration::from_millis(30);
+
+/// When a card that was missed is looked at again: long enough for a hand that only moves it.
+const MISSED_LOOK_AFTER: Duration = Duration::from_millis(100);
+
+/// When the field is looked at again after trouble.
+const LOOK_AFTER_TROUBLE: Duration = Duration::from_millis(150);
 
 /// How often a missing port is looked for.
 const PORT_LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -310,22 +322,40 @@ impl DeviceTask {
         // The first look finds what lies there already.
         let mut next_look = Some(clock::now());
         loop {
+            let searches = presence.presence() == Presence::Absent && !session.hears_of_cards();
             let Self { stop, place, orders, .. } = self;
-            let order = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Left::Stopped,
                 () = place.left() => return Left::Moved,
-                order = orders.recv() => Some(order),
-                () = session.next_look(next_look) => None,
+                order = orders.recv() => order.map_or(Event::Ended, |(order, span)| Event::Order(order, span)),
+                event = idle(session, next_look, searches) => event,
             };
-            let outcome = match order {
-                Some(None) => return Left::Stopped,
-                Some(Some((order, span))) => self.carry_out(session, order, &mut presence).instrument(span).await,
-                None => self.look(session, &mut presence).await,
+            let outcome = match event {
+                Event::Ended => return Left::Stopped,
+                Event::Order(order, span) => {
+                    let outcome = self.carry_out(session, order, &mut presence).instrument(span).await;
+                    next_look = Some(clock::now() + pause(&presence));
+                    outcome
+                }
+                Event::Look => {
+                    let outcome = self.look(session, &mut presence).await;
+                    next_look = Some(clock::now() + pause(&presence));
+                    outcome
+                }
+                Event::Searched { begun, seen } => {
+                    let outcome = match seen {
+                        Ok(detection) => self.seen(session, &mut presence, detection).await,
+                        Err(trouble) => Err(trouble),
+                    };
+                    let since = if presence.presence() == Presence::Absent { begun } else { clock::now() };
+                    next_look = Some(since + pause(&presence));
+                    outcome
+                }
             };
             next_look = match &outcome {
                 Ok(()) if session.hears_of_cards() => None,
-                Ok(()) => Some(clock::now() + LOOK_EVERY),
+                Ok(()) => next_look,
                 Err(trouble) => Some(self.after_trouble(session, *trouble)),
             };
             if let Err(trouble) = outcome
@@ -363,13 +393,22 @@ impl DeviceTask {
                 status.fault = Some(kind.into());
             });
         }
-        let pause = if session.hears_of_cards() { LOOK_AGAIN_AFTER_TROUBLE } else { LOOK_EVERY };
+        let pause = if session.hears_of_cards() { LOOK_AGAIN_AFTER_TROUBLE } else { LOOK_AFTER_TROUBLE };
         clock::now() + pause
     }
 
     /// Looks at the field once: exactly one round trip, and a few more when a card has just come.
     async fn look(&mut self, session: &mut Session, presence: &mut Debouncer) -> Result<(), Trouble> {
         let detection = session.detect().await?;
+        self.seen(session, presence, detection).await
+    }
+
+    async fn seen(
+        &mut self,
+        session: &mut Session,
+        presence: &mut Debouncer,
+        detection: Detection,
+    ) -> Result<(), Trouble> {
         let known = presence.target();
         presence.observe(detection);
         let target = presence.target();
@@ -461,6 +500,39 @@ impl DeviceTask {
             self.set(|status| status.fault = None);
         }
         trouble.map_or(Ok(()), Err)
+    }
+}
+
+/// What an open reader's task has to do next.
+enum Event {
+    /// Nobody can give orders any more.
+    Ended,
+    /// Carry this out.
+    Order(Order, Span),
+    /// Look at the field.
+    Look,
+    /// Take what a search has found.
+    Searched { begun: Instant, seen: Result<Detection, Trouble> },
+}
+
+/// Waits for the next look, and searches if nothing lies there. Safe to drop at any moment: the reader's next command
+/// cancels its search.
+async fn idle(session: &mut Session, next_look: Option<Instant>, searches: bool) -> Event {
+    session.next_look(next_look).await;
+    if !searches {
+        return Event::Look;
+    }
+    let begun = clock::now();
+    Event::Searched { begun, seen: session.search().await }
+}
+
+/// How long until the next look at a reader that does not hear of cards.
+fn pause(presence: &Debouncer) -> Duration {
+    match (presence.presence(), presence.is_settled()) {
+        (Presence::Absent, _) => SEARCH_EVERY,
+        (Presence::Arriving, _) => ARRIVING_LOOK_AFTER,
+        (Presence::Present | Presence::Several, true) => REST_LOOK_EVERY,
+        (Presence::Present | Presence::Several, false) => MISSED_LOOK_AFTER,
     }
 }
 

@@ -219,6 +219,15 @@ impl Session {
     /// A card that takes another's place from one look to the next is looked at again in a fresh field: of two cards
     /// that were both halted, readers may find one and the other in turn, each as if it were alone.
     pub(super) async fn detect(&mut self) -> Result<Detection, Trouble> {
+        self.look(&CardCommand::Detect).await
+    }
+
+    /// The same for as long as the reader can search by itself. May be dropped: the next command cancels it.
+    pub(super) async fn search(&mut self) -> Result<Detection, Trouble> {
+        self.look(&CardCommand::Search).await
+    }
+
+    async fn look(&mut self, command: &CardCommand) -> Result<Detection, Trouble> {
         if let Link::Pcsc(line, _) = &mut self.link
             && self.last_seen.is_some()
             && line.lifted()
@@ -227,7 +236,7 @@ impl Session {
             self.last_seen = None;
             return Ok(Detection::None);
         }
-        let mut detection = self.detect_once().await?;
+        let mut detection = self.look_once(command).await?;
         let alone = |detection| match detection {
             Detection::One(target) => Some(target.uid),
             Detection::None | Detection::Several => None,
@@ -236,14 +245,14 @@ impl Session {
             && last != now
         {
             self.done(&CardCommand::ResetField).await?;
-            detection = self.detect_once().await?;
+            detection = self.look_once(&CardCommand::Detect).await?;
         }
         self.last_seen = alone(detection);
         Ok(detection)
     }
 
-    async fn detect_once(&mut self) -> Result<Detection, Trouble> {
-        match self.command(&CardCommand::Detect).await? {
+    async fn look_once(&mut self, command: &CardCommand) -> Result<Detection, Trouble> {
+        match self.command(command).await? {
             CardReply::Detected(detection) => Ok(detection),
             CardReply::Done | CardReply::Reader(_) | CardReply::Block(_) => Err(UNEXPECTED),
         }

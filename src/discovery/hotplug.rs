@@ -41,7 +41,7 @@ impl Watcher {
     pub fn new(dev: &Path, config: &Config) -> Self {
         let paths = || config.serial.iter().filter_map(|port| port.at.path());
         let parents = paths().filter_map(Path::parent).map(Path::to_path_buf);
-        let names = paths().flat_map(Path::components).map(|part| part.as_os_str().to_owned());
+        let names = paths().chain([dev]).flat_map(Path::components).map(|part| part.as_os_str().to_owned());
         let changes = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(io::Error::from);
         let changes = changes.and_then(register).inspect_err(|error| {
             tracing::warn!(%error, "cannot watch /dev: ports are listed every second instead");

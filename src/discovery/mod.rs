@@ -30,7 +30,7 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub enum Place {
     /// On a serial port, whichever node it has at the moment.
-    Serial(SerialSpot),
+    Serial(Box<SerialSpot>),
     /// Behind PC/SC, under whichever reader name it has at the moment.
     Pcsc {
         /// Its latest name, to show.

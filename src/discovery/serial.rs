@@ -282,7 +282,7 @@ impl<'a> Search<'a> {
             ([], SerialAt::UsbSerial(_) | SerialAt::UsbPort(_)) => None,
         };
         let whereabouts = match (path, at) {
-            (Some(_), [_, _, ..]) => Whereabouts::Ambiguous { detail: several(at, &entry.at) },
+            (Some(_), [_, _, ..]) if !are_twins(at) => Whereabouts::Ambiguous { detail: several(at, &entry.at) },
             (Some(path), _) => {
                 Whereabouts::At(SerialPlace::new(path, entry.dialect, baud, at.first().map(|port| &port.port)))
             }
@@ -364,6 +364,13 @@ fn by_sockets(same: &[&SeenPort]) -> String {
     });
     let sockets: Vec<String> = sockets.collect();
     format!("give each a [[serial]] of its own with {}", sockets.join(" and "))
+}
+
+/// Whether these ports say the same of themselves.
+fn are_twins(ports: &[&SeenPort]) -> bool {
+    let mut identities = ports.iter().map(|port| port.port.usb.as_ref().map(UsbPort::identity));
+    let first = identities.next();
+    identities.all(|identity| Some(identity) == first)
 }
 
 /// What to do about an entry that means several ports.
@@ -601,7 +608,7 @@ mod tests {
     fn detail(found: &[SerialFound]) -> &str {
         match &found[0].whereabouts {
             Whereabouts::Ambiguous { detail } => detail,
-            other => panic!("{other:?}"),
+            other @ (Whereabouts::At(_) | Whereabouts::Missing { .. }) => panic!("{other:?}"),
         }
     }
 

@@ -184,9 +184,13 @@ impl Context {
         };
         let (status, silence) = match asked {
             Some(Ok(Answer::Status(status))) => (Some(status), None),
-            Some(Ok(Answer::Card(_) | Answer::Erased { .. } | Answer::Done | Answer::Error { .. })) => {
-                (None, Some(ControlError::BadAnswer("not a status".to_owned())))
-            }
+            Some(Ok(
+                Answer::Card(_)
+                | Answer::Erased { .. }
+                | Answer::AccountEncoders(_)
+                | Answer::Done
+                | Answer::Error { .. },
+            )) => (None, Some(ControlError::BadAnswer("not a status".to_owned()))),
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };

@@ -67,7 +67,7 @@ pub enum Ports {
     System,
     /// In memory, for tests of all that stands on ports in simulated time: with each open the far end of a line goes out
     /// with the path that was opened.
-    Memory(mpsc::UnboundedSender<(PathBuf, DuplexStream)>),
+    Memory(mpsc::Sender<(PathBuf, DuplexStream)>),
 }
 
 /// What a line in memory holds: as much as a tty.
@@ -81,7 +81,7 @@ impl Ports {
             Self::Memory(ends) => {
                 let (near, far) = tokio::io::duplex(MEMORY_BYTES_MAX);
                 let gone = || OpenError::NotFound(path.to_path_buf());
-                ends.send((path.to_path_buf(), far)).map_err(|_| gone())?;
+                ends.send((path.to_path_buf(), far)).await.map_err(|_| gone())?;
                 Ok(SerialLine { stream: Some(Stream::Memory(near)) })
             }
         }

@@ -1,12 +1,14 @@
 //! What desks' daemons are told: links, offers, redelivery, fences.
 
 use crate::support::{API_KEY, CARD, Desk, World, encoded, failed, report, scanned};
-use encoderd::api::bridge::{EncoderState, Presence, StartResponse};
+use encoderd::api::bridge::{EncoderState, Presence, RefusedLink, StartResponse, SyncResponse};
 use encoderd::clock;
 use encoderd::fault::{Fault, FaultKind};
 use encoderd::hub::Patience;
+use encoderd::upstream::{Account, UpstreamError};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -32,19 +34,27 @@ async fn a_device_keeps_its_encoder() {
 }
 
 #[tokio::test]
-async fn a_link_that_the_hub_does_not_know_is_taken_over() {
+async fn a_link_moves_to_another_desk_only_when_asked_for() {
     let world = World::new().await;
     let desk = Desk::new(&world);
     let id = Uuid::new_v4();
     assert_eq!(desk.sync(&[report("usb-1", Some(id))]).await.links[0].acs_encoder_id, id);
     assert_eq!(world.scan(id).await["status"], "pending");
-    // Another desk names it too: it stays where it is.
+    // Another desk names it too: it stays where it is, also when its own desk has not got the device any more.
     let other = Desk::new(&world);
-    let links = other.sync(&[report("usb-9", Some(id))]).await.links;
-    assert!(links.is_empty(), "{links:?}");
-    // The encoder is carried to the other PC.
-    desk.sync(&[]).await;
+    for _ in 0..2 {
+        let answer = other.sync(&[report("usb-9", Some(id))]).await;
+        assert!(answer.links.is_empty(), "{answer:?}");
+        let refused = RefusedLink { device_id: "usb-9".to_owned(), acs_encoder_id: id, held_by: None };
+        assert_eq!(answer.refused, [refused]);
+        desk.sync(&[]).await;
+    }
     assert_eq!(world.settled(&world.scan(id).await["action_attempt_id"]).await["error"]["type"], "encoder_not_online");
+    // Asked for, it moves, and its first desk is told.
+    let asked = json!({ "version": "0.0.0", "encoders": [report("usb-9", Some(id))], "take_over": id });
+    let answer: SyncResponse = other.send("encoders/sync", asked).await;
+    assert_eq!(answer.links[0].acs_encoder_id, id);
+    assert_eq!(desk.sync(&[report("usb-1", Some(id))]).await.refused.len(), 1);
     assert_eq!(other.sync(&[report("usb-9", Some(id))]).await.links[0].acs_encoder_id, id);
     assert_eq!(world.scan(id).await["status"], "pending");
     assert!(desk.next(0, &[]).await.is_none());
@@ -226,4 +236,20 @@ async fn progress_and_faults_without_a_start_are_taken() {
     let mut gone = report("usb-1", Some(encoder));
     gone.state = EncoderState::Offline;
     desk.report(&gone).await;
+}
+
+#[tokio::test]
+async fn an_account_lists_all_of_its_encoders_page_by_page() {
+    let world = World::new().await;
+    let desk = Desk::new(&world);
+    let reports: Vec<_> = (0..230).map(|number| report(&format!("usb-{number}"), None)).collect();
+    let links = desk.sync(&reports).await.links;
+    let account = Account::new(&world.base, API_KEY.into()).unwrap();
+    let listed = account.encoders().await.unwrap();
+    assert_eq!(listed.len(), 230);
+    let listed_ids: BTreeSet<Uuid> = listed.iter().map(|encoder| encoder.acs_encoder_id).collect();
+    assert_eq!(listed_ids, links.iter().map(|link| link.acs_encoder_id).collect());
+    assert!(listed.iter().any(|encoder| encoder.display_name == "Front Desk usb-7" && !encoder.is_free()));
+    let stranger = Account::new(&world.base, "seam_of_nobody_12345".into()).unwrap();
+    assert!(matches!(stranger.encoders().await, Err(UpstreamError::KeyRefused { .. })));
 }

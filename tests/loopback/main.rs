@@ -10,6 +10,8 @@
 
 #[path = "../support/desk.rs"]
 mod desk;
+#[path = "../support/sysfs.rs"]
+mod sysfs;
 
 /// How the virtual encoders of these tests are attached.
 const READERS: desk::Readers = desk::Readers::Serial;
@@ -17,6 +19,8 @@ const READERS: desk::Readers = desk::Readers::Serial;
 mod causes;
 mod faults;
 mod guests;
+mod hotplug;
+mod links;
 mod ports;
 mod presence;
 mod sdk;

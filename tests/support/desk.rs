@@ -564,13 +564,14 @@ fn file_name(name: &str) -> String {
     name.to_lowercase().replace(' ', "-")
 }
 
-/// Where PC/SC is for a daemon: at the private pcscd, or nowhere. No test meets the machine's own.
-pub fn pcsc_environment(directory: &Path, pcscd: Option<&Pcscd>) -> [(&'static str, PathBuf); 2] {
+/// Where PC/SC is for a daemon: at the private pcscd, or nowhere. No test meets the machine's own. Its serial
+/// ports are those of a tree and a directory of the test.
+pub fn pcsc_environment(directory: &Path, pcscd: Option<&Pcscd>) -> [(&'static str, PathBuf); 3] {
     let (socket, sysfs) = match pcscd {
         Some(pcscd) => (pcscd.socket(), directory.join("bus/sys")),
-        None => (directory.join("no-pcscd"), directory.join("no-sysfs")),
+        None => (directory.join("no-pcscd"), directory.join("sysfs")),
     };
-    [("PCSCLITE_CSOCK_NAME", socket), ("SYSFS_PATH", sysfs)]
+    [("PCSCLITE_CSOCK_NAME", socket), ("SYSFS_PATH", sysfs), ("DEV_PATH", directory.join("dev"))]
 }
 
 fn config(directory: &Path, setup: &Setup<'_>, on_ptys: &[(String, VirtualEncoder)]) -> String {

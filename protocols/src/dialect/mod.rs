@@ -56,6 +56,10 @@ pub trait Device: Send {
     fn receive(&mut self, bytes: &[u8], baud: u32);
     /// What the reader sends next, and how long it takes to get there. `None`: it waits for the host.
     fn poll(&mut self) -> Option<Transmission>;
+    /// Whether the answer that `poll` has given last is not said any more: its command was cancelled, or a card has come
+    /// and ends the search. `is_unsent`: its time has not come yet. What is said in its place comes from `poll`. Asked
+    /// after each `receive` and each change of the field.
+    fn withdraws(&mut self, is_unsent: bool) -> bool;
     /// The cards on the reader.
     fn field(&mut self) -> &mut Field;
     /// Counts since power-up.

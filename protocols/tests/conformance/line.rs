@@ -366,6 +366,10 @@ impl Device for Echo {
         self.to_send.take()
     }
 
+    fn withdraws(&mut self, _: bool) -> bool {
+        false
+    }
+
     fn field(&mut self) -> &mut Field {
         self.inner.field()
     }

@@ -195,7 +195,11 @@ async fn name(caller: &Caller, control: &Path, encoders: LiveEncoders) -> anyhow
     for (device, (name, _)) in devices.into_iter().zip(ENCODERS) {
         match ask(control, &Request::Rename { device, name: name.to_owned() }).await? {
             Answer::Done => {}
-            other @ (Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Error { .. }) => {
+            other @ (Answer::Status(_)
+            | Answer::Card(_)
+            | Answer::Erased { .. }
+            | Answer::AccountEncoders(_)
+            | Answer::Error { .. }) => {
                 bail!("a virtual reader was not named: {other:?}")
             }
         }

@@ -58,6 +58,17 @@ impl Line {
         self.sending.is_some()
     }
 
+    /// Whether an answer's time has not come yet.
+    pub(super) fn is_answer_unsent(&self) -> bool {
+        self.sending.as_ref().is_some_and(|(sending, _)| sending.kind == TransmissionKind::Answer)
+    }
+
+    /// The reader does not say what it had begun to prepare.
+    pub(super) fn withdraw(&mut self, now: Instant) {
+        self.sending = None;
+        self.ready = now;
+    }
+
     /// The reader has something to do from `now` on.
     pub(super) fn reader_woke(&mut self, now: Instant) {
         self.ready = self.ready.max(now);

@@ -74,6 +74,14 @@ impl SerialEnd {
         if !self.is_silent {
             self.line.reader_woke(clock::now());
             self.device.receive(&chunk.bytes, chunk.baud);
+            self.withdraw(clock::now());
+        }
+    }
+
+    /// Takes back an answer that the reader does not give any more.
+    fn withdraw(&mut self, now: Instant) {
+        if self.device.withdraws(self.line.is_answer_unsent()) {
+            self.line.withdraw(now);
         }
     }
 
@@ -173,6 +181,7 @@ impl End for SerialEnd {
     /// A reader that waits for a card begins to answer when one comes.
     fn ordered(&mut self, now: Instant) {
         self.line.reader_woke(now);
+        self.withdraw(now);
     }
 
     async fn step(&mut self) -> Result<(), EmulatorError> {

@@ -3,7 +3,8 @@
 use super::now;
 use crate::api::bridge::{
     EncoderLink, EncoderReport, EncoderState, EventsRequest, LONG_POLL_SECONDS_MAX, NextRequest, NextResponse,
-    Presence, ProgressRequest, ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest, SyncResponse,
+    Presence, ProgressRequest, RefusedLink, ResultRequest, ResultResponse, StartRequest, StartResponse, SyncRequest,
+    SyncResponse,
 };
 use crate::api::envelope::Done;
 use crate::api::events::{EncoderEvent, Happening};
@@ -31,17 +32,31 @@ pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncRes
     let mut transaction = call.begin().await?;
     let known = acs_encoders::of_bridge(&mut transaction, system.workspace_id, bridge).await?;
     let mut linked = Vec::with_capacity(request.encoders.len());
+    let mut refused = Vec::new();
     for report in request.encoders {
         let earlier = known.iter().find(|encoder| encoder.device_id.as_deref() == Some(&*report.device_id));
         let named = report.acs_encoder_id.map(AcsEncoderId);
+        let asked_for = named.is_some() && report.acs_encoder_id == request.take_over;
         let is_known = match named {
-            Some(id) => may_have(&call, &mut transaction, bridge, id).await?,
+            Some(id) => whose(&call, &mut transaction, bridge, id).await?,
             None => Known::Nobody,
         };
+        let is_known = match is_known {
+            // Never out of another workspace.
+            Known::Anothers(Some(_)) if asked_for => Known::Free,
+            known @ (Known::Nobody | Known::Free | Known::Anothers(_)) => known,
+        };
+        if let (Some(id), Known::Anothers(owner)) = (named, is_known) {
+            let held_by = match owner {
+                Some(owner) => bridge_tokens::name_of(&mut transaction, system.workspace_id, owner).await?,
+                None => None,
+            };
+            refused.push(RefusedLink { device_id: report.device_id.clone(), acs_encoder_id: id.0, held_by });
+        }
         let id = match (named, earlier) {
             (Some(id), _) if is_known == Known::Free || (is_known == Known::Nobody && report.create) => Some(id),
-            // An id that nobody knows is a slip of the hand, and one that another desk works with is that desk's: the
-            // device keeps what it had.
+            // An id that nobody knows is a slip of the hand, and one that another desk has is that desk's: the device
+            // keeps what it had.
             (Some(_), earlier) => earlier.map(|encoder| encoder.acs_encoder_id),
             // The answer to an earlier sync was lost: the same device gets the same encoder.
             (None, Some(encoder)) if report.create => Some(encoder.acs_encoder_id),
@@ -74,7 +89,7 @@ pub(super) async fn sync(call: DeskCall, request: SyncRequest) -> Result<SyncRes
     for id in touched {
         attempts::settle_unstarted(hub, system.workspace_id, id).await?;
     }
-    Ok(SyncResponse { links })
+    Ok(SyncResponse { links, refused })
 }
 
 /// Notes that a daemon said something; refuses one that speaks for another.
@@ -89,14 +104,14 @@ async fn speaks(call: &DeskCall, bridge: Uuid) -> Result<BridgeId, ApiError> {
 enum Known {
     /// No encoder has this id.
     Nobody,
-    /// This daemon's, or that of one that is not connected or does not have the device any more: a desk got a new PC, or
-    /// the encoder was carried to another one.
+    /// This daemon's, or one without a device.
     Free,
-    /// Another desk works with it.
-    Taken,
+    /// Another daemon has it, whether that one is connected or not: a PC that is switched off over night is still a desk.
+    /// `None`: in another workspace.
+    Anothers(Option<BridgeId>),
 }
 
-async fn may_have(
+async fn whose(
     call: &DeskCall,
     connection: &mut Connection,
     bridge: BridgeId,
@@ -105,17 +120,10 @@ async fn may_have(
     let Some(encoder) = acs_encoders::get(&mut *connection, call.system().workspace_id, id).await? else {
         // An id of another workspace is none here, and must not be made a second time.
         let elsewhere = acs_encoders::exists(connection, id).await?;
-        return Ok(if elsewhere { Known::Taken } else { Known::Nobody });
+        return Ok(if elsewhere { Known::Anothers(None) } else { Known::Nobody });
     };
     let owner = encoder.bridge_id.filter(|owner| *owner != bridge && encoder.device_id.is_some());
-    let Some(owner) = owner else { return Ok(Known::Free) };
-    let reported = acs_encoders::reported(&mut *connection, id).await?;
-    let is_plugged_in = reported.is_some_and(|reported| reported.report.state != EncoderState::Offline);
-    if is_plugged_in && nodes::is_connected(call.hub(), connection, owner).await? {
-        Ok(Known::Taken)
-    } else {
-        Ok(Known::Free)
-    }
+    Ok(owner.map_or(Known::Free, |owner| Known::Anothers(Some(owner))))
 }
 
 /// Takes over all reports of a daemon. What it does not name any more is gone. What is known already is not written

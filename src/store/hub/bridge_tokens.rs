@@ -66,6 +66,19 @@ pub async fn is_paired(connection: &mut Connection, bridge: BridgeId) -> Result<
     Ok(!select.fetch(" LIMIT 1", connection).await?.is_empty())
 }
 
+/// The name of a daemon's desk.
+pub async fn name_of(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    bridge: BridgeId,
+) -> Result<Option<String>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("b.workspace_id = $", Some(workspace));
+    select.and_id("b.bridge_id = $", Some(bridge));
+    let rows = select.fetch(" ORDER BY b.created_at DESC LIMIT 1", connection).await?;
+    rows.first().map(|row| read(row).map(|token| token.name)).transpose()
+}
+
 /// Makes a token known.
 pub async fn create(
     connection: &mut Connection,

@@ -24,9 +24,26 @@ const OPENINGS: [(u32, Patience); 6] = [
     (460_800, QUICK),
     (230_400, QUICK),
     (9_600, QUICK),
-    (BAUD, Patience { ack: Duration::from_millis(1500), resends: 0, answer: Duration::from_millis(500) }),
+    (
+        BAUD,
+        Patience {
+            ack: Duration::from_millis(1500),
+            resends: 0,
+            answer: Duration::from_millis(500),
+            ..Patience::NORMAL
+        },
+    ),
 ];
-const QUICK: Patience = Patience { ack: Duration::from_millis(100), resends: 1, answer: Duration::from_millis(300) };
+const QUICK: Patience = Patience { answer: Duration::from_millis(300), ..Patience::NORMAL };
+
+/// Retries of a look: at least 1, since a resting card misses the first request.
+const LOOK_RETRIES: u8 = 2;
+/// Retries of a search. Never FF, with which a search ends only when a card comes. How long one try takes no document
+/// tells; in the model of time it is 5 ms, and these make 0.4 s. UNVERIFIED on a real chip: whoever searches must not
+/// count on it.
+const SEARCH_RETRIES: u8 = 0x4F;
+/// What the chip has after power-up. Source: libnfc `pn53x_set_property_bool`.
+const ENDLESS_RETRIES: u8 = 0xFF;
 
 /// How long the field stays off: a card needs 5 ms without power to forget (ISO/IEC 14443-3, 5.4), and the margin.
 const FIELD_OFF: Duration = Duration::from_millis(10);
@@ -54,7 +71,8 @@ enum Job {
     Wake { opening: usize },
     LowerSpeed,
     Version,
-    Retries(ReaderInfo),
+    Opened(ReaderInfo),
+    Retries { retries: u8, then: Listing },
     Detect,
     FieldOff,
     FieldOn,
@@ -67,9 +85,16 @@ enum Job {
     PowerDown,
 }
 
+/// What the cards are listed for.
+enum Listing {
+    Detect,
+    Relist { target: Target, sector: SectorNumber, key: Key },
+}
+
 /// The host side of the PN532.
 ///
-/// Round trips when nothing goes wrong: `Open` four, `ResetField` and `Close` two, everything else one.
+/// Round trips when nothing goes wrong: `Open` four, `ResetField` and `Close` two, everything else one; and one more for
+/// the first look after a search and the first search after a look.
 ///
 /// A command whose ACK is lost is sent again and may be carried out twice. That is harmless but for a trailer that
 /// takes away the right to write it: the second write is then `Refused` though the first one is on the card. Whoever
@@ -79,18 +104,43 @@ pub struct Pn532Host {
     job: Job,
     selection: Selection,
     open_sector: Option<SectorNumber>,
+    /// How often the chip tries again to find a card, as it was last told.
+    retries: u8,
     result: Option<Result<CardReply, DialectError>>,
 }
 
 impl Pn532Host {
     /// A host that knows nothing of its chip.
     pub fn new() -> Self {
-        Self { link: Link::default(), job: Job::Idle, selection: Selection::Nothing, open_sector: None, result: None }
+        Self {
+            link: Link::default(),
+            job: Job::Idle,
+            selection: Selection::Nothing,
+            open_sector: None,
+            retries: ENDLESS_RETRIES,
+            result: None,
+        }
     }
 
     fn start(&mut self, job: Job, command: Payload) {
         self.job = job;
         self.link.start(command, Patience::NORMAL);
+    }
+
+    /// Lists the cards, when the chip knows how often to try.
+    fn list(&mut self, retries: u8, listing: Listing) {
+        if self.retries != retries {
+            // As long as it has not said so, it may have either.
+            self.retries = ENDLESS_RETRIES;
+            return self.start(Job::Retries { retries, then: listing }, retry(retries));
+        }
+        let patience = if retries == SEARCH_RETRIES { Patience::SEARCH } else { Patience::NORMAL };
+        self.job = match listing {
+            Listing::Detect => Job::Detect,
+            Listing::Relist { target, sector, key } => Job::Relist { target, sector, key },
+        };
+        // Up to two targets, 106 kbit/s type A.
+        self.link.start(Payload::of([Command::InListPassiveTarget.into(), 0x02, 0x00]), patience);
     }
 
     fn finish(&mut self, result: Result<CardReply, DialectError>) {
@@ -143,7 +193,7 @@ impl Pn532Host {
         let answer = match (&job, result) {
             (_, Ok(answer)) => answer,
             (Job::Wake { opening }, Err(trouble)) => return self.wake_failed(*opening, trouble),
-            (Job::LowerSpeed | Job::Version | Job::Retries(_), Err(Trouble::SyntaxError)) => {
+            (Job::LowerSpeed | Job::Version | Job::Opened(_), Err(Trouble::SyntaxError)) => {
                 return self.finish(Err(DialectError::WrongDialect));
             }
             (_, Err(trouble)) => {
@@ -156,7 +206,14 @@ impl Pn532Host {
             Job::Wake { opening } => self.awake(opening),
             Job::LowerSpeed => self.speed_lowered(),
             Job::Version => self.version(&answer),
-            Job::Retries(reader) => self.finish(Ok(CardReply::Reader(reader))),
+            Job::Opened(reader) => {
+                self.retries = LOOK_RETRIES;
+                self.finish(Ok(CardReply::Reader(reader)));
+            }
+            Job::Retries { retries, then } => {
+                self.retries = retries;
+                self.list(retries, then);
+            }
             Job::Detect => self.detected(&answer),
             Job::FieldOff => {
                 self.link.put(Output::Pause(FIELD_OFF));
@@ -212,11 +269,7 @@ impl Pn532Host {
             return self.finish(Err(DialectError::WrongDialect));
         };
         let reader = ReaderInfo { model: "PN532".to_string(), firmware: format!("{version}.{revision}") };
-        // Item 5: retries of ATR_REQ 0, of PSL_REQ 1, of passive activation 2. The last one must be at least 1, since
-        // a resting card misses the first request, and never FF, with which a search ends only when a card comes.
-        // Source: libnfc `pn53x_set_property_bool`, NP_INFINITE_SELECT off.
-        let retries = Payload::of([Command::RfConfiguration.into(), 0x05, 0x00, 0x01, 0x02]);
-        self.start(Job::Retries(reader), retries);
+        self.start(Job::Opened(reader), retry(LOOK_RETRIES));
     }
 
     fn detected(&mut self, answer: &Payload) {
@@ -285,12 +338,14 @@ impl Dialect for Pn532Host {
             CardCommand::Open => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;
+                self.retries = ENDLESS_RETRIES;
                 self.wake(0);
             }
-            CardCommand::Detect => {
+            CardCommand::Detect | CardCommand::Search => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;
-                self.start(Job::Detect, list());
+                let is_search = *command == CardCommand::Search;
+                self.list(if is_search { SEARCH_RETRIES } else { LOOK_RETRIES }, Listing::Detect);
             }
             CardCommand::ResetField => {
                 self.selection = Selection::Nothing;
@@ -302,7 +357,7 @@ impl Dialect for Pn532Host {
                 Selection::Several => self.finish(Err(DialectError::Several)),
                 Selection::Active(target) => self.authenticate(&target, *sector, key),
                 Selection::Lost(target) => {
-                    self.start(Job::Relist { target, sector: *sector, key: key.clone() }, list());
+                    self.list(LOOK_RETRIES, Listing::Relist { target, sector: *sector, key: key.clone() });
                 }
             },
             CardCommand::Read(block) => self.in_open_sector(Job::Read, *block, mifare::READ, &[]),
@@ -351,9 +406,11 @@ fn exchange(command: u8, block: BlockNumber, data: &[u8]) -> Payload {
     Payload::new(bytes).unwrap_or_else(|| Payload::of([Command::InDataExchange.into()]))
 }
 
-/// InListPassiveTarget: up to two targets, 106 kbit/s type A.
-fn list() -> Payload {
-    Payload::of([Command::InListPassiveTarget.into(), 0x02, 0x00])
+/// RFConfiguration, item 5: retries of `ATR_REQ` 0, of `PSL_REQ` 1, of passive activation these.
+///
+/// Source: libnfc `pn53x_set_property_bool`, `NP_INFINITE_SELECT` off.
+fn retry(passive: u8) -> Payload {
+    Payload::of([Command::RfConfiguration.into(), 0x05, 0x00, 0x01, passive])
 }
 
 /// RFConfiguration, item 1: the field.

@@ -25,20 +25,28 @@ pub(super) struct Patience {
     pub(super) ack: Duration,
     /// How often the command is sent again when no ACK comes.
     pub(super) resends: u8,
-    /// Until the answer. Every command that is sent here ends in the chip within 200 ms.
+    /// Until the answer.
     pub(super) answer: Duration,
+    /// Silence after which a damaged answer will not be completed. Longer than the chip takes for the command, so that it
+    /// never sees a NACK while it works: it could only repeat the answer before.
+    pub(super) damaged: Duration,
 }
 
 impl Patience {
-    pub(super) const NORMAL: Self =
-        Self { ack: Duration::from_millis(100), resends: 1, answer: Duration::from_secs(1) };
+    /// For commands that end in the chip within 100 ms.
+    pub(super) const NORMAL: Self = Self {
+        ack: Duration::from_millis(100),
+        resends: 1,
+        answer: Duration::from_secs(1),
+        damaged: Duration::from_millis(150),
+    };
+    /// For a search, whose time the chip's own tries make: four times what they take in the model.
+    pub(super) const SEARCH: Self =
+        Self { answer: Duration::from_millis(1600), damaged: Duration::from_millis(1600), ..Self::NORMAL };
 }
 
 /// How often the chip is asked to send an answer again.
 const NACKS: u8 = 2;
-/// Silence after which a damaged answer will not be completed. Longer than the chip takes for any of our commands, so
-/// that it never sees a NACK while it works: it could only repeat the answer before.
-const DAMAGED: Duration = Duration::from_millis(150);
 /// How long a repeated answer may take; the chip has it ready.
 const REPEATED: Duration = Duration::from_millis(300);
 /// After a cancelled command the chip needs a moment: a command sent at once gets no ACK (libnfc issue 167; nfcpy
@@ -301,7 +309,7 @@ impl Link {
             Phase::Answer { skipped_before }
                 if self.decoder.pending() > 2 || self.decoder.skipped() > skipped_before =>
             {
-                DAMAGED
+                exchange.patience.damaged
             }
             Phase::Answer { .. } => exchange.patience.answer,
             Phase::Repeated => REPEATED,

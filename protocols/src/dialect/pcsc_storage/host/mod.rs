@@ -518,7 +518,8 @@ impl CardDialect for PcscStorageHost {
         self.count_failed = false;
         match command {
             CardCommand::Open => self.open(),
-            CardCommand::Detect => {
+            // The reader says by itself when a card comes: there is nothing to search for.
+            CardCommand::Detect | CardCommand::Search => {
                 self.forget_card();
                 self.put(Stage::Connect(Power::Look), CardOutput::Connect);
             }

@@ -92,6 +92,20 @@ impl Pn532Device {
         }
     }
 
+    /// A card that has come before a bounded search is over ends it.
+    pub(super) fn search_ends_early(&mut self) -> bool {
+        let Some(search) = self.bounded else { return false };
+        let targets = self.field.list(search.targets_max, 2, None);
+        if targets.is_empty() {
+            return false;
+        }
+        self.bounded = None;
+        self.targets = targets;
+        self.pace.air(Air::Search);
+        self.answer(search.command.into(), self.listed());
+        true
+    }
+
     /// Goes on with a search that has found nothing yet.
     pub(super) fn search_on(&mut self) {
         let Some(search) = self.search else { return };
@@ -199,14 +213,21 @@ impl Pn532Device {
         let [targets_max @ (1 | 2), kind @ 0..=4, wanted @ ..] = parameters else { return Outcome::SyntaxError };
         self.counters.detects += 1;
         self.targets.clear();
-        self.pace.air(Air::Search);
         let targets_max = usize::from(*targets_max);
+        let tries = u16::from(self.passive_retries) + 1;
         if *kind == 0x00 {
-            let tries = u16::from(self.passive_retries) + 1;
             self.targets = self.field.list(targets_max, tries, wanted_uid(wanted));
-            if self.targets.is_empty() && self.passive_retries == 0xFF {
-                self.search = Some(Search { command: Command::InListPassiveTarget, targets_max, kind: 0x00 });
-                return Outcome::Busy;
+            let search = Search { command: Command::InListPassiveTarget, targets_max, kind: 0x00 };
+            match (self.targets.is_empty(), self.passive_retries) {
+                (true, 0xFF) => {
+                    self.search = Some(search);
+                    return Outcome::Busy;
+                }
+                (true, _) => {
+                    self.pace.air(Air::Nothing { tries });
+                    self.bounded = wanted.is_empty().then_some(search);
+                }
+                (false, _) => self.pace.air(Air::Search),
             }
         } else if self.passive_retries == 0xFF {
             // FeliCa, type B and Jewel cards never come.

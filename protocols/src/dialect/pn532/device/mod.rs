@@ -1,7 +1,7 @@
 //! The PN532 from its own end of the line: the virtual encoder.
 //!
 //! What it models: sleep and wake-up, line speed, ACK and answer, NACK, abort, listed targets, the resting card
-//! that misses a request, endless polling, and the time that all this takes. What it does not: peer to peer, card
+//! that misses a request, endless and bounded searches, and the time that all this takes. What it does not: peer to peer, card
 //! emulation, `FeliCa`, type B, automatic RATS.
 
 mod commands;
@@ -59,6 +59,10 @@ pub struct Pn532Device {
     targets: Vec<Target>,
     /// A search that goes on until a card comes.
     search: Option<Search>,
+    /// A search that ends by itself; its answer, nothing, waits for its time.
+    bounded: Option<Search>,
+    /// The host has cancelled what it had been given an answer for.
+    is_cancelled: bool,
     sending: VecDeque<Sending>,
     last_answer: Option<Vec<u8>>,
     counters: Counters,
@@ -96,6 +100,8 @@ impl Pn532Device {
             passive_retries: commands::PASSIVE_RETRIES_AFTER_POWER_UP,
             targets: Vec::new(),
             search: None,
+            bounded: None,
+            is_cancelled: false,
             sending: VecDeque::new(),
             last_answer: None,
             counters: Counters::default(),
@@ -177,6 +183,8 @@ impl Pn532Device {
     fn cancel(&mut self) {
         self.sending.clear();
         self.search = None;
+        self.bounded = None;
+        self.is_cancelled = true;
     }
 
     /// Counts the rising edges of these bytes; true when they woke the chip, and then what is left of them.
@@ -238,6 +246,21 @@ impl Device for Pn532Device {
             self.counters.round_trips += 1;
         }
         Some(transmission)
+    }
+
+    fn withdraws(&mut self, is_unsent: bool) -> bool {
+        let is_cancelled = core::mem::take(&mut self.is_cancelled);
+        if !is_unsent {
+            if self.sending.is_empty() {
+                self.bounded = None;
+            }
+            return false;
+        }
+        let withdraws = is_cancelled || self.search_ends_early();
+        if withdraws {
+            self.counters.round_trips = self.counters.round_trips.saturating_sub(1);
+        }
+        withdraws
     }
 
     fn field(&mut self) -> &mut Field {

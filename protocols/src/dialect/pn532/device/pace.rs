@@ -13,12 +13,16 @@ const CARD_COMMAND: Duration = Duration::from_millis(2);
 const RF_BIT: Duration = Duration::from_nanos(9_440);
 const EEPROM_WRITE: Duration = Duration::from_micros(2_600);
 const FIELD_ON: Duration = Duration::from_millis(5);
+/// One try to find a card where none is. UNVERIFIED: no document and no log tells.
+const EMPTY_TRY: Duration = Duration::from_millis(5);
 
 /// What a command does on the air. Bits include parity, start and stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Air {
     /// REQA, two anticollision rounds and a select with their answers.
     Search,
+    /// So many tries that nothing answers.
+    Nothing { tries: u16 },
     /// Command, nonce, two tokens.
     Authenticate,
     /// Command and 18 bytes.
@@ -35,6 +39,7 @@ impl Air {
     fn takes(self) -> Duration {
         match self {
             Self::Search | Self::Read => CARD_COMMAND + RF_BIT * 200,
+            Self::Nothing { tries } => CARD_COMMAND + EMPTY_TRY * u32::from(tries),
             Self::Authenticate => CARD_COMMAND + RF_BIT * 180,
             Self::Write => CARD_COMMAND + RF_BIT * 210 + EEPROM_WRITE,
             Self::Short => CARD_COMMAND + RF_BIT * 50,

@@ -234,3 +234,48 @@ fn reading_a_card_takes_the_time_that_the_model_was_made_for() {
     // its own overhead included.
     assert!((Duration::from_millis(680)..Duration::from_millis(800)).contains(&takes), "{takes:?}");
 }
+
+/// A chip that is told to search for 0.4 s, and its answer, which waits for its time.
+fn searching() -> (Pn532Device, crate::dialect::Transmission) {
+    let mut device = awake();
+    device.set_pace(true);
+    ask(&mut device, &hex!("320500014F"));
+    device.receive(&Frame::ToChip(Payload::new(hex!("4A0200").to_vec()).unwrap()).encode(), BAUD);
+    assert_eq!(device.poll().map(|ack| ack.kind), Some(TransmissionKind::Ack));
+    assert!(!device.withdraws(false), "the ACK is on its way");
+    let nothing = device.poll().unwrap();
+    assert_eq!(nothing.bytes, hex!("0000FF03FDD54B00E000"));
+    (device, nothing)
+}
+
+#[test]
+fn a_bounded_search_takes_the_time_of_its_tries() {
+    let (mut device, nothing) = searching();
+    assert!((Duration::from_millis(400)..Duration::from_millis(410)).contains(&nothing.takes), "{:?}", nothing.takes);
+    assert!(!device.withdraws(true), "nothing has come");
+}
+
+#[test]
+fn a_card_ends_a_search_when_it_comes() {
+    let (mut device, _) = searching();
+    place(&mut device, &hex!("D610B626"));
+    assert!(device.withdraws(true));
+    let found = device.poll().unwrap();
+    assert_eq!(found.bytes, hex!("0000FF0CF4D54B010100040804D610B6260C00"));
+    assert!(found.takes < Duration::from_millis(10), "{:?}", found.takes);
+    assert_eq!((device.poll(), device.counters().detects), (None, 1));
+}
+
+#[test]
+fn a_search_that_is_over_or_cancelled_says_nothing_more() {
+    let (mut device, _) = searching();
+    assert!(!device.withdraws(false), "its answer has been sent");
+    place(&mut device, &hex!("D610B626"));
+    assert!(!device.withdraws(true) && device.poll().is_none());
+    let (mut device, _) = searching();
+    device.receive(&hex!("0000FF00FF00"), BAUD);
+    place(&mut device, &hex!("D610B626"));
+    assert!(device.withdraws(true), "cancelled by the host's ACK");
+    assert_eq!(device.poll(), None);
+    assert_eq!(ask(&mut device, &hex!("4A0200"))[..2], hex!("4B01"));
+}
