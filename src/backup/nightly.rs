@@ -290,6 +290,7 @@ fn with_causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use crate::backup::HubAt;
     use jiff::civil::time;
 
