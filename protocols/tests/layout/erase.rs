@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, SIZES, Stop, record, torn_contents};
 use encoder_protocols::card_sim::KeySlot;
-use encoder_protocols::family::classic::BlockNumber;
+use encoder_protocols::family::classic::{BlockNumber, DataBlock};
 use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};
 use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{ErasePlan, PersonalizeStep, PlanError, Step, erase};
@@ -82,7 +82,7 @@ fn erasing_leaves_keys_and_other_sectors_as_they_are() {
         let plan = plan(&mut bench);
         run(&mut bench, &plan, None).unwrap();
         assert!(is_empty(&mut bench));
-        let slots: Vec<_> = Slot::BOTH.into_iter().flat_map(Slot::blocks).map(|block| block.number()).collect();
+        let slots: Vec<_> = Slot::BOTH.into_iter().flat_map(Slot::blocks).map(DataBlock::number).collect();
         let after = bench.card.dump();
         for (number, (old, new)) in before.chunks(16).zip(after.chunks(16)).enumerate() {
             let is_slot = slots.iter().any(|block| usize::from(block.get()) == number);
