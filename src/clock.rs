@@ -4,6 +4,12 @@
 //! shown, signed or stored.
 
 use jiff::Timestamp;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,6 +28,34 @@ pub fn wall() -> Timestamp {
 /// The wall clock in milliseconds since 1970, as the databases keep it.
 pub fn wall_ms() -> i64 {
     wall().as_millisecond()
+}
+
+/// How long this machine has slept since it was started: what the clock that counts sleep is ahead of the one that does
+/// not.
+pub fn slept() -> Duration {
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    let awake = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(awake)
+}
+
+/// A descriptor that becomes readable when the wall clock steps against the monotonic one: when it is set, and when the
+/// machine wakes up. [`rearm_steps`] makes it wait for the next step.
+///
+/// Source: timerfd_create(2), `TFD_TIMER_CANCEL_ON_SET`; Linux `fs/timerfd.c`, `timerfd_resume`.
+pub fn steps() -> io::Result<OwnedFd> {
+    let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    rearm_steps(&fd)?;
+    Ok(fd)
+}
+
+/// Waits for the next step. The timer itself never ends.
+pub fn rearm_steps(fd: &OwnedFd) -> io::Result<()> {
+    let never = Itimerspec {
+        it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: Timespec { tv_sec: i64::MAX, tv_nsec: 0 },
+    };
+    timerfd_settime(fd, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &never)?;
+    Ok(())
 }
 
 /// A moment on the monotonic clock, to count down to.

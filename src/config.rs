@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Config {
     pub cloud: Option<Cloud>,
     /// `[hub]`
     pub hub: Hub,
+    /// `[desk]`
+    pub desk: Desk,
     /// `[discovery]`
     pub discovery: Discovery,
     /// `[card]`
@@ -73,10 +76,17 @@ pub struct Config {
     pub serial: Vec<SerialPort>,
     /// `[property]`
     pub property: Option<Property>,
+    /// `[backup]`
+    pub backup: Backup,
+    /// `[retention]`
+    pub retention: Retention,
+    /// The file that it was read from; none: there is none, and everything has its default.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// `[daemon]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Daemon {
     /// Where links, journal, keys and the embedded hub's database live.
@@ -84,16 +94,18 @@ pub struct Daemon {
     /// How long an attempt waits for a card. The whole deadline is five seconds more.
     #[serde(deserialize_with = "duration")]
     pub card_wait: Duration,
+    /// Where a daemon without an embedded hub serves `/healthz`, `/readyz` and `/metrics`; absent: nowhere.
+    pub status_listen: Option<SocketAddr>,
 }
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { state_dir: PathBuf::from("/var/lib/encoderd"), card_wait: Duration::from_secs(8) }
+        Self { state_dir: PathBuf::from("/var/lib/encoderd"), card_wait: Duration::from_secs(8), status_listen: None }
     }
 }
 
 /// `[cloud]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloud {
     /// The hub's address.
@@ -103,7 +115,7 @@ pub struct Cloud {
 }
 
 /// `[hub]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hub {
     /// Address and port to serve on.
@@ -130,8 +142,17 @@ impl Default for Hub {
     }
 }
 
+/// `[desk]`: the clerk's page.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Desk {
+    /// What is asked for on this PC before the page does anything; absent: nothing.
+    #[serde(deserialize_with = "pin")]
+    pub pin: Option<SecretString>,
+}
+
 /// `[discovery]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Discovery {
     /// Which serial ports are looked at.
@@ -188,12 +209,11 @@ pub enum Personalize {
 
 /// `[[serial]]`: a port that discovery cannot know.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "SerialPortText")]
 pub struct SerialPort {
-    /// The port.
-    pub path: PathBuf,
+    /// Which port.
+    pub at: SerialAt,
     /// How the reader on it speaks.
-    #[serde(deserialize_with = "dialect")]
     pub dialect: Reader,
     /// Line speed after power-up in bits a second; absent: the dialect's own.
     pub baud: Option<u32>,
@@ -201,8 +221,74 @@ pub struct SerialPort {
     pub name: Option<String>,
 }
 
+/// Which port a `[[serial]]` means.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SerialAt {
+    /// `path`: a node or a link to one.
+    Path(PathBuf),
+    /// `usb_serial`: the port of the USB device that says this serial number.
+    UsbSerial(String),
+    /// `usb_port`: the port of the USB device in this socket, such as `1-1.2`.
+    UsbPort(String),
+}
+
+impl SerialAt {
+    /// The configured path, where it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::UsbSerial(_) | Self::UsbPort(_) => None,
+        }
+    }
+
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "path",
+            Self::UsbSerial(_) => "usb_serial",
+            Self::UsbPort(_) => "usb_port",
+        }
+    }
+}
+
+impl fmt::Display for SerialAt {
+    /// The path; else key and value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::UsbSerial(text) | Self::UsbPort(text) => write!(f, "{}={text}", self.key()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SerialPortText {
+    path: Option<PathBuf>,
+    usb_serial: Option<String>,
+    usb_port: Option<String>,
+    #[serde(deserialize_with = "dialect")]
+    dialect: Reader,
+    baud: Option<u32>,
+    name: Option<String>,
+}
+
+impl TryFrom<SerialPortText> for SerialPort {
+    type Error = &'static str;
+
+    fn try_from(text: SerialPortText) -> Result<Self, Self::Error> {
+        let at = match (text.path, text.usb_serial, text.usb_port) {
+            (Some(path), None, None) => SerialAt::Path(path),
+            (None, Some(serial), None) => SerialAt::UsbSerial(serial.trim().to_owned()),
+            (None, None, Some(port)) => SerialAt::UsbPort(port.trim().to_owned()),
+            (None, None, None) => return Err("[[serial]] needs one of path, usb_serial and usb_port"),
+            (_, _, _) => return Err("[[serial]] takes only one of path, usb_serial and usb_port"),
+        };
+        Ok(Self { at, dialect: text.dialect, baud: text.baud, name: text.name })
+    }
+}
+
 /// `[property]`: what the embedded hub serves as its access system.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Property {
     /// The property's name.
@@ -215,8 +301,48 @@ pub struct Property {
     pub entrances: Vec<Entrance>,
 }
 
-/// One door.
+/// `[backup]`: the copies that are made by themselves, and what opens the secrets of every backup.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Whether one is made each day.
+    pub nightly: bool,
+    /// When, in the property's time.
+    #[serde(deserialize_with = "time_of_day")]
+    pub at: jiff::civil::Time,
+    /// Where to; absent: `backups` in the state directory.
+    pub directory: Option<PathBuf>,
+    /// How many are kept.
+    pub keep: u32,
+    /// The file with the passphrase; absent: backups hold no secrets.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        let at = jiff::civil::time(3, 30, 0, 0);
+        Self { nightly: true, at, directory: None, keep: 14, passphrase_file: None }
+    }
+}
+
+/// `[retention]`: for how many days a hub keeps what happened; 0: for ever.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Events.
+    pub events_days: u32,
+    /// Action attempts.
+    pub attempts_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { events_days: 90, attempts_days: 90 }
+    }
+}
+
+/// One door.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entrance {
     /// Its name, such as `Room 101`.
@@ -237,6 +363,19 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
         .ok_or_else(|| serde::de::Error::custom(format!("\"{text}\" is not a duration; write it like \"8s\"")))
 }
 
+fn time_of_day<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<jiff::civil::Time, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    jiff::civil::Time::strptime("%H:%M", &text)
+        .map_err(|_| serde::de::Error::custom(format!("\"{text}\" is not a time of day; write it like \"03:30\"")))
+}
+
+fn pin<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_pin = (4..=12).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_digit());
+    // What was written there is not repeated: logs and terminals keep it.
+    is_pin.then(|| Some(text.into())).ok_or_else(|| serde::de::Error::custom("a PIN has 4 to 12 digits"))
+}
+
 fn dialect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Reader, D::Error> {
     let text = String::deserialize(deserializer)?;
     reader(&text).copied().ok_or_else(|| {
@@ -252,7 +391,10 @@ impl Config {
         let path = Self::path(named);
         let may_be_missing = path == Path::new(DEFAULT_PATH);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path),
+            Ok(text) => {
+                let config = Self::parse(&text, &path)?;
+                Ok(Self { file: Some(path), ..config })
+            }
             Err(error) if may_be_missing && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(ConfigError::Unreadable { path, source }),
         }
@@ -279,9 +421,15 @@ impl Config {
         }
         let mut ports = BTreeSet::new();
         for (index, port) in self.serial.iter().enumerate() {
-            if !ports.insert(&port.path) {
-                let problem = format!("{} is configured twice", port.path.display());
-                return Err((format!("serial[{index}].path"), problem));
+            let key = format!("serial[{index}].{}", port.at.key());
+            match &port.at {
+                SerialAt::UsbSerial(text) | SerialAt::UsbPort(text) if text.is_empty() => {
+                    return Err((key, "must not be empty; `encoderd probe` shows what is plugged in".into()));
+                }
+                SerialAt::Path(_) | SerialAt::UsbSerial(_) | SerialAt::UsbPort(_) => {}
+            }
+            if !ports.insert(&port.at) {
+                return Err((key, format!("{} is configured twice", port.at)));
             }
             if port.baud == Some(0) {
                 return Err((format!("serial[{index}].baud"), "must be a line speed such as 115200".into()));
@@ -300,6 +448,9 @@ impl Config {
         if let Some(property) = &self.property {
             check_property(property)?;
         }
+        if self.backup.keep == 0 {
+            return Err(("backup.keep".into(), "must be 1 or more; `nightly = false` makes none".into()));
+        }
         Ok(())
     }
 
@@ -314,6 +465,11 @@ impl Config {
             .database
             .clone()
             .unwrap_or_else(|| format!("sqlite://{}", self.daemon.state_dir.join("hub.db").display()))
+    }
+
+    /// Where the nightly backups are kept.
+    pub fn backup_directory(&self) -> PathBuf {
+        self.backup.directory.clone().unwrap_or_else(|| self.daemon.state_dir.join("backups"))
     }
 
     /// Where the daemon makes its control socket: in the runtime directory that the service manager made, else beside
@@ -403,10 +559,26 @@ mod tests {
         for (text, expected) in [
             ("[daemon]\ncard_wait = \"8 parsecs\"", "8 parsecs"),
             ("[daemon]\ncard_wait = \"0s\"", "daemon.card_wait"),
+            ("[desk]\npin = \"123\"", "4 to 12 digits"),
+            ("[desk]\npin = \"12345x\"", "4 to 12 digits"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn535\"", "pn532"),
             ("[[serial]]\npath = \"/dev/x\"\ndialect = \"pn532\"\nbaud = 0", "serial[0].baud"),
+            ("[[serial]]\ndialect = \"pn532\"", "needs one of path, usb_serial and usb_port"),
+            (
+                "[[serial]]\npath = \"/dev/x\"\nusb_port = \"1-1\"\ndialect = \"pn532\"",
+                "only one of path, usb_serial and usb_port",
+            ),
+            ("[[serial]]\nusb_port = \" \"\ndialect = \"pn532\"", "serial[0].usb_port"),
+            (
+                "[[serial]]\nusb_serial = \"A1\"\ndialect = \"pn532\"\n[[serial]]\nusb_serial = \"A1\"\ndialect = \"pn532\"",
+                "serial[1].usb_serial",
+            ),
+            ("[[serial]]\nusb_prot = \"1-1\"\ndialect = \"pn532\"", "usb_prot"),
             ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),
             ("[property]\nname = \"H\"\ntime_zone = \"Mars/Olympus\"", "property.time_zone"),
+            ("[backup]\nat = \"half past three\"", "03:30"),
+            ("[backup]\nkeep = 0", "backup.keep"),
+            ("[retention]\nevents_days = -1", "events_days"),
             (
                 "[property]\nname = \"H\"\nentrances = [{name=\"a\",door=1},{name=\"b\",door=1}]",
                 "property.entrances[1].door",

@@ -216,6 +216,15 @@ pub enum Loudness {
 }
 
 impl FaultKind {
+    /// Its name, as machines are told.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(name)) => name,
+            // A kind without fields is a string.
+            Ok(_) | Err(_) => format!("{self:?}"),
+        }
+    }
+
     /// Every kind, for documentation and tests.
     pub const ALL: [Self; 36] = [
         Self::NoCard,

@@ -19,6 +19,12 @@ pub const API_KEY_FILE: &str = "api-key";
 /// The token between the daemon and the embedded hub, in the state directory.
 pub const BRIDGE_TOKEN_FILE: &str = "bridge-token";
 
+/// Where systemd puts what `LoadCredential=` names. What lies there goes before the files in the state directory.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+/// The card key's name among the credentials.
+const CARD_KEY_CREDENTIAL: &str = "card-key";
+
 /// Why a secret cannot be used. The texts never hold the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -96,6 +102,9 @@ impl Drop for CardKeyFile {
 impl CardKey {
     /// Reads the card key; `None` when there is none.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, KeyError> {
+        if let Some((path, text)) = credential(CARD_KEY_CREDENTIAL)? {
+            return Self::parse(&text, &path).map(Some);
+        }
         let path = state_dir.join(CARD_KEY_FILE);
         let Some(text) = read_secret(&path)? else { return Ok(None) };
         Self::parse(&text, &path).map(Some)
@@ -120,7 +129,12 @@ impl CardKey {
             path: from.to_path_buf(),
             source: std::io::Error::from(std::io::ErrorKind::NotFound),
         })?;
-        let key = Self::parse(&text, from)?;
+        Self::import_text(state_dir, &text, from)
+    }
+
+    /// Takes over a card key from its text, which came from this file; refused where there is a key already.
+    pub fn import_text(state_dir: &Path, text: &str, from: &Path) -> Result<Self, KeyError> {
+        let key = Self::parse(text, from)?;
         let path = state_dir.join(CARD_KEY_FILE);
         if path.exists() {
             return Err(KeyError::Present { path });
@@ -131,6 +145,15 @@ impl CardKey {
 
     /// Copies the card key into a new file of mode 0600; an existing file is not overwritten.
     pub fn export(state_dir: &Path, to: &Path) -> Result<Self, KeyError> {
+        Self::export_as::<KeyError>(state_dir, to, |text| Ok(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    /// Writes what is made of the card key's text into a new file of mode 0600; an existing file is not overwritten.
+    pub fn export_as<E: From<KeyError>>(
+        state_dir: &Path,
+        to: &Path,
+        make: impl FnOnce(&str) -> Result<Zeroizing<Vec<u8>>, E>,
+    ) -> Result<Self, E> {
         let path = state_dir.join(CARD_KEY_FILE);
         let text = read_secret(&path)?.ok_or_else(|| KeyError::Unreadable {
             path: path.clone(),
@@ -138,9 +161,9 @@ impl CardKey {
         })?;
         let key = Self::parse(&text, &path)?;
         if to.exists() {
-            return Err(KeyError::Exists { path: to.to_path_buf() });
+            return Err(KeyError::Exists { path: to.to_path_buf() }.into());
         }
-        write_secret(to, text.as_bytes())?;
+        write_secret(to, &make(&text)?)?;
         Ok(key)
     }
 
@@ -173,6 +196,23 @@ impl CardKey {
     }
 }
 
+/// What the service manager hands over under this name, with its path. Who may read it is the manager's business: it
+/// sets an access list, which looks like a group's permission.
+fn credential(name: &str) -> Result<Option<(PathBuf, Zeroizing<String>)>, KeyError> {
+    let Some(directory) = std::env::var_os(CREDENTIALS_VARIABLE) else { return Ok(None) };
+    let path = PathBuf::from(directory).join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, Zeroizing::new(text)))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(KeyError::Unreadable { path, source }),
+    }
+}
+
+/// The token or API key that the service manager hands over under this name, if it does.
+pub fn token_credential(name: &str) -> Result<Option<SecretString>, KeyError> {
+    credential(name)?.map(|(path, text)| one_word(&text, &path)).transpose()
+}
+
 /// Reads a token or API key of one line; makes a random one, `prefix` in front, where there is none.
 pub fn token_or_create(path: &Path, prefix: &str) -> Result<SecretString, KeyError> {
     if let Some(token) = token(path)? {
@@ -202,16 +242,19 @@ pub fn write_token(path: &Path, token: &SecretString) -> Result<(), KeyError> {
 
 /// Reads a token or API key of one line; `None` when there is none.
 pub fn token(path: &Path) -> Result<Option<SecretString>, KeyError> {
-    let Some(text) = read_secret(path)? else { return Ok(None) };
+    read_secret(path)?.map(|text| one_word(&text, path)).transpose()
+}
+
+fn one_word(text: &str, path: &Path) -> Result<SecretString, KeyError> {
     let token = SecretString::from(text.trim());
     if token.expose_secret().is_empty() || token.expose_secret().contains(char::is_whitespace) {
         return Err(KeyError::Damaged { path: path.to_path_buf(), problem: "it must hold one word" });
     }
-    Ok(Some(token))
+    Ok(token)
 }
 
 /// Reads a file that only its owner may read; `None` when it is not there.
-fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
+pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
     let unreadable = |source| KeyError::Unreadable { path: path.to_path_buf(), source };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -225,7 +268,7 @@ fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>, KeyError> {
 }
 
 /// Writes a new file of mode 0600 whole or not at all: beside it, flushed to the disk, then renamed.
-fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

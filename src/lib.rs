@@ -9,6 +9,7 @@
 //! | [`api`] | objects of the Seam API and of the bridge protocol: serde only |
 //! | [`config`] | the configuration file |
 //! | [`presence`] | debounces what a reader sees |
+//! | [`telemetry`] | which parts work, and numbers |
 //! | [`transport`] | lines to readers, and the pump |
 //! | [`discovery`] | finds encoders and gives them lasting identities |
 //! | [`emulator`] | virtual encoders on ptys |
@@ -20,18 +21,22 @@
 //! | [`upstream`] | the cloud as the bridge sees it |
 //! | [`bridge`] | takes a job, writes it down, has it run, reports it |
 //! | [`hub`] | the Seam API |
+//! | [`backup`] | backup, restore, and the daemon's nightly copies |
 //! | [`control`] | the control socket: what the running daemon is asked and told |
+//! | [`desk`] | the clerk's page, and who may use it |
 //! | [`daemon`] | puts the parts together |
 //! | [`probe`] | diagnostics, one file a check |
 //! | [`cli`] | the command line, one file a subcommand |
 
 pub mod api;
+pub mod backup;
 pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod desk;
 pub mod device;
 pub mod discovery;
 pub mod emulator;
@@ -42,6 +47,7 @@ pub mod link;
 pub mod presence;
 pub mod probe;
 pub mod store;
+pub mod telemetry;
 pub mod transport;
 pub mod udev;
 pub mod upstream;

@@ -61,6 +61,12 @@ impl Links {
         rows.values().find(|row| row.acs_encoder_id == Some(acs_encoder_id)).map(|row| row.device_id.clone())
     }
 
+    /// The devices that are linked.
+    pub fn devices(&self) -> Vec<String> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.values().filter(|row| row.acs_encoder_id.is_some()).map(|row| row.device_id.clone()).collect()
+    }
+
     /// Links a device; another device's link to that encoder ends.
     pub async fn link(&self, device_id: &str, acs_encoder_id: Uuid) -> Result<(), StoreError> {
         if self.encoder_of(device_id) == Linked::To(acs_encoder_id) {

@@ -44,6 +44,8 @@ mod pairing;
 mod receiver;
 #[path = "hub/requests.rs"]
 mod requests;
+#[path = "hub/retention.rs"]
+mod retention;
 #[path = "hub/sdk.rs"]
 mod sdk;
 #[path = "hub/simulation.rs"]

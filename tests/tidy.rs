@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["transport", "telemetry"],
     &["discovery", "emulator", "udev"],
     &["device", "link", "store", "upstream", "keys"],
-    &["bridge", "hub"],
+    &["backup", "bridge", "hub"],
     &["control"],
     &["desk", "probe"],
     &["daemon"],

@@ -4,6 +4,7 @@
 mod layout {
     mod bench;
     mod encodes;
+    mod erase;
     mod example;
     mod personalize;
     mod properties;

@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The longest a `jobs/next` may be held open, in seconds.
-pub const LONG_POLL_SECONDS_MAX: u64 = 25;
+pub const LONG_POLL_SECONDS_MAX: u64 = 300;
+
+/// How long a daemon waits for a job of a hub elsewhere, in seconds: proxies in between close what is silent for longer.
+pub const LONG_POLL_SECONDS: u64 = 25;
 
 /// Redeems a pairing code. A code that is wrong, used or too old is refused with 403 and `pairing_code_refused`, and a
 /// code dies of its fifth wrong try.

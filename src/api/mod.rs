@@ -19,6 +19,7 @@ pub mod bridge;
 pub mod credential_metadata;
 pub mod envelope;
 pub mod events;
+pub mod health;
 pub mod id;
 pub mod parameters;
 pub mod simulate;

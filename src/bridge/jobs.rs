@@ -2,14 +2,15 @@
 
 use super::{Backoff, Bridge, translate};
 use crate::api::bridge::{
-    EncodeWork, Failed, Job, JobWork, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress, ProgressRequest,
-    ResultRequest, StartRequest, StartResponse,
+    EncodeWork, Failed, Job, JobWork, LONG_POLL_SECONDS, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress,
+    ProgressRequest, ResultRequest, StartRequest, StartResponse,
 };
 use crate::clock::{self, Deadline};
 use crate::device::DeviceHandle;
 use crate::device::order::{EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
 use crate::fault::{Fault, FaultKind, Loudness};
 use crate::store::state::JournalRow;
+use crate::telemetry::{Hop, metrics};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,9 @@ const WRITING_TIME: Duration = Duration::from_secs(2);
 /// A job that a restart interrupted is waited for that long before it is reported as it stands.
 const LIFE_BEYOND_CARD_WAIT: Duration = Duration::from_secs(17);
 
+/// How often is looked for a device that is coming up.
+const LOOK_FOR_DEVICE: Duration = Duration::from_millis(20);
+
 /// Jobs that are being carried out.
 #[derive(Clone, Debug, Default)]
 struct InHand(Arc<Mutex<BTreeSet<Uuid>>>);
@@ -39,17 +43,15 @@ impl InHand {
 }
 
 /// Runs until `stop`, then waits for the jobs in hand.
-pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
+pub async fn run(bridge: Arc<Bridge>, coming_up: Deadline, stop: CancellationToken) {
+    let wait_seconds = if bridge.own_hub { LONG_POLL_SECONDS_MAX } else { LONG_POLL_SECONDS };
     let in_hand = InHand::default();
     let tracker = TaskTracker::new();
     tracker.spawn(finish_leftovers(bridge.clone(), in_hand.clone(), stop.clone()));
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
-        let request = NextRequest {
-            bridge_id: bridge.bridge_id,
-            wait_seconds: LONG_POLL_SECONDS_MAX,
-            in_hand: known(&bridge, &in_hand).await,
-        };
+        let request =
+            NextRequest { bridge_id: bridge.bridge_id, wait_seconds, in_hand: known(&bridge, &in_hand).await };
         let answer = tokio::select! {
             answer = bridge.hub.next(&request) => answer,
             () = stop.cancelled() => break,
@@ -57,12 +59,15 @@ pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
         match answer {
             Ok(answer) => {
                 backoff.reset();
+                bridge.readiness.up(Hop::Hub);
                 if let Some(job) = answer.job {
-                    take(&tracker, &bridge, job, &in_hand, &stop);
+                    take(&tracker, &bridge, job, &in_hand, coming_up, &stop);
                 }
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn Error, "no work from the hub");
+                bridge.readiness.down(Hop::Hub, error.to_string());
+                metrics::hub_failed("next");
                 bridge.sync_wanted.notify_one();
                 tokio::select! {
                     () = tokio::time::sleep(backoff.next()) => {}
@@ -87,7 +92,14 @@ async fn known(bridge: &Bridge, in_hand: &InHand) -> Vec<Uuid> {
     known.into_iter().collect()
 }
 
-fn take(tracker: &TaskTracker, bridge: &Arc<Bridge>, job: Job, in_hand: &InHand, stop: &CancellationToken) {
+fn take(
+    tracker: &TaskTracker,
+    bridge: &Arc<Bridge>,
+    job: Job,
+    in_hand: &InHand,
+    coming_up: Deadline,
+    stop: &CancellationToken,
+) {
     let action_attempt_id = job.action_attempt_id;
     if !in_hand.with(|set| set.insert(action_attempt_id)) {
         return;
@@ -95,7 +107,7 @@ fn take(tracker: &TaskTracker, bridge: &Arc<Bridge>, job: Job, in_hand: &InHand,
     let span = tracing::info_span!("job", %action_attempt_id);
     let (bridge, in_hand, stop) = (bridge.clone(), in_hand.clone(), stop.clone());
     let work = async move {
-        carry_out(&bridge, &job, &stop).await;
+        carry_out(&bridge, &job, coming_up, &stop).await;
         in_hand.with(|set| set.remove(&action_attempt_id));
     };
     tracker.spawn(work.instrument(span));
@@ -136,12 +148,16 @@ fn is_simulated(bridge: &Bridge, job: &Job) -> bool {
     device_of(bridge, job).is_some_and(|device| device.status().simulated)
 }
 
-async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
+async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &CancellationToken) {
     let issued_at = u32::try_from(clock::wall().as_second()).unwrap_or(u32::MAX);
     let row = match bridge.state.journal_begin(job, issued_at).await {
-        Ok(row) => row,
+        Ok(row) => {
+            bridge.readiness.up(Hop::Journal);
+            row
+        }
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, "cannot write the journal; no card is touched");
+            bridge.readiness.down(Hop::Journal, error.to_string());
             let failed = Failed {
                 fault: FaultKind::JournalUnwritable.into(),
                 card_number: None,
@@ -183,8 +199,49 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, stop: &CancellationToken) {
         first_write: Deadline::since(sent, latest),
         end: Deadline::since(sent, remaining),
     };
-    let outcome = run_on_device(bridge, job, &row, limits, stop).await;
+    let outcome = run_in_time(bridge, job, &row, limits, coming_up, stop).await;
+    if stop.is_cancelled() && is_stopped(&outcome) {
+        // The journal keeps it. The hub offers it again to the daemon that comes next, which looks at the card first.
+        tracing::info!("given back: the daemon stops");
+        return;
+    }
+    let work = match &job.work {
+        JobWork::Scan => "scan",
+        JobWork::Encode(_) => "encode",
+    };
+    let ended = match &outcome {
+        Outcome::Encoded(_) | Outcome::Scanned(_) => "success".to_owned(),
+        Outcome::Failed(failed) => failed.fault.kind.name(),
+    };
+    metrics::job_ended(work, ended, clock::now().saturating_duration_since(sent));
     finish(bridge, job, outcome).await;
+}
+
+/// Runs a job, again where its device's task has ended under it: the port was configured anew.
+async fn run_in_time(
+    bridge: &Arc<Bridge>,
+    job: &Job,
+    row: &JournalRow,
+    limits: Limits,
+    coming_up: Deadline,
+    stop: &CancellationToken,
+) -> Outcome {
+    let known_by = coming_up.min(limits.first_write);
+    while device_of(bridge, job).is_none() && !known_by.has_passed() && !stop.is_cancelled() {
+        tokio::time::sleep(LOOK_FOR_DEVICE).await;
+    }
+    loop {
+        let outcome = run_on_device(bridge, job, row, limits, stop).await;
+        if !is_stopped(&outcome) || stop.is_cancelled() || limits.first_write.has_passed() {
+            return outcome;
+        }
+        tokio::time::sleep(LOOK_FOR_DEVICE).await;
+    }
+}
+
+/// Whether a job was left because its device's task ends; nothing is wrong with it.
+fn is_stopped(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(failed) if failed.fault.kind == FaultKind::Stopping)
 }
 
 async fn run_on_device(
@@ -247,14 +304,15 @@ fn encode_order(
     progress: mpsc::Sender<Progress>,
 ) -> Result<(EncodeOrder, Intents), Fault> {
     let key = bridge.card_key.clone().ok_or(FaultKind::NoCardKey)?;
+    let card = bridge.config.borrow().card.clone();
     // One intent at a time: the device waits until each is written down.
     let (intent, intents) = mpsc::channel(1);
     let order = EncodeOrder {
         record: translate::record(work, &key, row.issued_at)?,
         only_card: translate::only_card(work, row)?,
         key,
-        personalize: bridge.card.personalize,
-        new_presentation: bridge.card.require_new_presentation,
+        personalize: card.personalize,
+        new_presentation: card.require_new_presentation,
         limits,
         stop: stop.clone(),
         intent,

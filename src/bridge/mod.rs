@@ -14,15 +14,17 @@ pub mod outbox;
 pub mod report;
 mod translate;
 
-use crate::config;
+use crate::clock::Deadline;
+use crate::config::Config;
 use crate::device::registry::Registry;
 use crate::keys::CardKey;
 use crate::link::Links;
 use crate::store::state::State;
+use crate::telemetry::Readiness;
 use crate::upstream::Hub;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -42,22 +44,34 @@ pub struct Bridge {
     pub bridge_id: Uuid,
     /// The property's card key; without one nothing is encoded.
     pub card_key: Option<CardKey>,
-    /// `[card]`
-    pub card: config::Card,
-    /// Whether the first sight of a device makes an encoder for it.
-    pub auto_link: bool,
+    /// The configuration as it is at the moment.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Whether the hub is this process's own: nothing lies in between that could lose a message or close a connection.
+    pub own_hub: bool,
+    /// Where is noted whether the hub and the journal can be reached.
+    pub readiness: Readiness,
     /// Rung when a result was put into the outbox.
     pub outbox_filled: Notify,
     /// Rung when the hub may have forgotten what it was told.
     pub sync_wanted: Notify,
 }
 
+/// How long after a start devices may take to be found and opened. Until then a job waits for its device, and the hub is
+/// not told that an encoder is away which it knows.
+const COMING_UP: Duration = Duration::from_secs(2);
+
 impl Bridge {
+    /// Whether the first sight of a device makes an encoder for it.
+    fn auto_link(&self) -> bool {
+        self.config.borrow().auto_link()
+    }
+
     /// Runs until `stop`, then lets jobs in hand reach a safe point and delivers what it still can.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let tracker = TaskTracker::new();
-        tracker.spawn(report::run(self.clone(), stop.clone()));
-        tracker.spawn(jobs::run(self.clone(), stop));
+        let coming_up = Deadline::after(COMING_UP);
+        tracker.spawn(report::run(self.clone(), coming_up, stop.clone()));
+        tracker.spawn(jobs::run(self.clone(), coming_up, stop));
         tracker.close();
         // The outbox outlives the others: the last result comes when the last job has ended.
         let jobs_ended = CancellationToken::new();

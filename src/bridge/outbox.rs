@@ -1,6 +1,7 @@
 //! Delivers results until the hub has acknowledged them, oldest first.
 
 use super::{Backoff, Bridge};
+use crate::telemetry::metrics;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +45,14 @@ async fn deliver(bridge: &Bridge) -> Delivered {
             return Delivered::NotYet;
         }
     };
+    metrics::outbox(results.len());
     for result in results {
         let action_attempt_id = result.action_attempt_id;
         match bridge.hub.result(&result).await {
             Ok(answer) => tracing::info!(%action_attempt_id, settled = answer.settled, "result delivered"),
             Err(error) if error.retry_helps() => {
                 tracing::warn!(%action_attempt_id, error = &error as &dyn Error, "result not delivered");
+                metrics::hub_failed("result");
                 bridge.sync_wanted.notify_one();
                 return Delivered::NotYet;
             }
@@ -63,5 +66,6 @@ async fn deliver(bridge: &Bridge) -> Delivered {
             return Delivered::NotYet;
         }
     }
+    metrics::outbox(0);
     Delivered::All
 }

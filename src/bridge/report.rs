@@ -2,10 +2,11 @@
 
 use super::{Backoff, Bridge};
 use crate::api::bridge::{DeskEvent, EncoderReport, EncoderState, EventsRequest, SyncRequest};
-use crate::clock;
+use crate::clock::{self, Deadline};
 use crate::device::DeviceHandle;
 use crate::link::Linked;
 use crate::store::StoreError;
+use crate::telemetry::{Hop, metrics};
 use crate::upstream::UpstreamError;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,6 +17,9 @@ use uuid::Uuid;
 
 /// Everything is told anew this often, so that no lost message stays lost.
 const SYNC_EVERY: Duration = Duration::from_secs(30);
+
+/// The same for a hub in this process, to which no message is lost that was not heard to be.
+const SYNC_OWN_HUB_EVERY: Duration = Duration::from_mins(5);
 
 type Reports = BTreeMap<String, EncoderReport>;
 
@@ -31,26 +35,37 @@ pub enum ReportError {
 }
 
 /// Runs until `stop`.
-pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
+pub async fn run(bridge: Arc<Bridge>, coming_up: Deadline, stop: CancellationToken) {
+    tokio::select! {
+        () = come_up(&bridge, coming_up) => {}
+        () = stop.cancelled() => return,
+    }
+    let sync_every = if bridge.own_hub { SYNC_OWN_HUB_EVERY } else { SYNC_EVERY };
     let mut backoff = Backoff::default();
     let mut told = Reports::new();
     let mut sync_at = clock::now();
     loop {
         let reports = reports(&bridge);
-        let sync = clock::now() >= sync_at || reports.keys().ne(told.keys()) || waits_for_encoder(&reports);
+        let sync = clock::now() >= sync_at
+            || reports.keys().ne(told.keys())
+            || waits_for_encoder(&reports)
+            || renamed(&told, &reports);
         let outcome =
             if sync { tell_all(&bridge, &reports).await } else { tell_changes(&bridge, &told, &reports).await };
         let pause = match outcome {
             Ok(()) => {
                 backoff.reset();
+                bridge.readiness.up(Hop::Hub);
                 told = reports;
                 if sync {
-                    sync_at = clock::now() + SYNC_EVERY;
+                    sync_at = clock::now() + sync_every;
                 }
                 sync_at.saturating_duration_since(clock::now())
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn Error, "the hub was not told about the encoders");
+                bridge.readiness.down(Hop::Hub, error.to_string());
+                metrics::hub_failed("sync");
                 told.clear();
                 sync_at = clock::now();
                 backoff.next()
@@ -63,6 +78,19 @@ pub async fn run(bridge: Arc<Bridge>, stop: CancellationToken) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Waits until the linked devices have been found and tried. Until then they look unplugged, and the hub would end jobs
+/// that wait for them.
+async fn come_up(bridge: &Bridge, bound: Deadline) {
+    let is_up = |device_id: &String| bridge.devices.get(device_id).is_some_and(|device| device.status().tried);
+    let all_up = async {
+        while !bridge.links.devices().iter().all(is_up) {
+            bridge.devices.changed().await;
+        }
+    };
+    // What is not there by then is not there.
+    let _not_all = tokio::time::timeout_at(bound.instant(), all_up).await;
 }
 
 fn reports(bridge: &Bridge) -> Reports {
@@ -81,7 +109,7 @@ fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
         },
         // It must have answered once, so that a mistyped port makes no encoder. A linked one is made anew for a hub that
         // has lost it.
-        create: linked != Linked::ByHandNot && bridge.auto_link && status.state == EncoderState::Online,
+        create: linked != Linked::ByHandNot && bridge.auto_link() && status.state == EncoderState::Online,
         display_name: bridge.links.name_of(device.id()).unwrap_or_else(|| device.found().display_name.clone()),
         model: status.reader.as_ref().map(|reader| reader.model.clone()),
         firmware: status.reader.as_ref().map(|reader| reader.firmware.clone()),
@@ -96,6 +124,11 @@ fn report(bridge: &Bridge, device: &DeviceHandle) -> EncoderReport {
 
 fn waits_for_encoder(reports: &Reports) -> bool {
     reports.values().any(|report| report.create && report.acs_encoder_id.is_none())
+}
+
+/// Whether a device has another name. Only a whole report carries names.
+fn renamed(told: &Reports, reports: &Reports) -> bool {
+    told.values().zip(reports.values()).any(|(told, report)| told.display_name != report.display_name)
 }
 
 /// Links a device by hand, if the hub knows the encoder; says whether it does.

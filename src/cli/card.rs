@@ -27,14 +27,32 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Take the credential off a card of this property. The card stays personalised.
+    Erase {
+        /// The card's UID as `encoderd card info` shows it: another card that lies there is not touched
+        #[arg(value_name = "UID")]
+        card_number: String,
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// The encoder: device identity, name or encoder id; may be left out when there is one
+        #[arg(long, value_name = "DEVICE")]
+        device: Option<String>,
+    },
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Command::Info { config, device, json } = arguments.command;
+    let (config, request, json) = match arguments.command {
+        Command::Info { config, device, json } => (config, Request::CardInfo { device }, json),
+        Command::Erase { config, device, card_number } => (config, Request::CardErase { device, card_number }, false),
+    };
     let socket = config.load()?.running_control_socket();
-    match ask(&socket, &Request::CardInfo { device }).await? {
+    match ask(&socket, &request).await? {
         Answer::Card(card) if json => print_json(&card)?,
         Answer::Card(card) => print(&text(&card))?,
+        Answer::Erased { acs_credential_id: Some(id) } => {
+            print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
+        }
+        Answer::Erased { acs_credential_id: None } => print("erased      no credential was on the card")?,
         Answer::Status(_) | Answer::Done | Answer::Error { .. } => bail!("the daemon answered something else"),
     }
     Ok(ExitCode::SUCCESS)

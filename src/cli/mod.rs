@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 it failed (or a check did), 2 usage.
 
 mod admin;
+mod backup;
 mod card;
 mod demo;
 mod emulate;
@@ -12,14 +13,18 @@ mod generate;
 mod hub;
 mod keys;
 mod pair;
+mod passphrase;
 mod probe;
+mod restore;
 mod run;
 mod status;
 mod support_bundle;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::daemon::systemd::Kept;
+use crate::telemetry::{log, metrics};
 use clap::{Args, Parser, Subcommand};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,6 +64,10 @@ enum Command {
     Admin(admin::Arguments),
     /// Pair this desk with a hub, by a code.
     Pair(pair::Arguments),
+    /// Put everything that a new PC needs into one file, while the daemon runs or not.
+    Backup(backup::Arguments),
+    /// Put a backup in the place of the state directory, while the daemon does not run.
+    Restore(restore::Arguments),
     /// Play a virtual encoder, on a pty or behind PC/SC.
     Emulate(emulate::Arguments),
     /// Send one command to a virtual encoder, such as `place classic-1k` or `remove`.
@@ -78,7 +87,12 @@ pub(crate) struct ConfigArguments {
 
 impl ConfigArguments {
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        Ok(Config::load(self.config.as_deref())?)
+        Ok(self.read()?)
+    }
+
+    /// As [`load`](Self::load), with what is wrong as it is.
+    pub(crate) fn read(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref())
     }
 }
 
@@ -89,14 +103,34 @@ pub fn main() -> ExitCode {
         say(&format!("error: {LOG_VARIABLE}: {problem}; write it like `debug` or `warn,encoderd::device=trace`"));
         return ExitCode::from(2);
     }
+    let kept = match &arguments.command {
+        Command::Run(_) | Command::Hub(_) => {
+            metrics::install();
+            Kept::take()
+        }
+        Command::Demo(_)
+        | Command::Probe(_)
+        | Command::SupportBundle(_)
+        | Command::Status(_)
+        | Command::Encoders(_)
+        | Command::Card(_)
+        | Command::Keys(_)
+        | Command::Admin(_)
+        | Command::Pair(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Generate(_)
+        | Command::Emulate(_)
+        | Command::Emulator(_) => Kept::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&anyhow::Error::new(error).context("cannot start the runtime")),
     };
     let result = runtime.block_on(async {
         match arguments.command {
-            Command::Run(arguments) => run::run(&arguments).await,
-            Command::Hub(arguments) => hub::run(&arguments).await,
+            Command::Run(arguments) => run::run(&arguments, kept).await,
+            Command::Hub(arguments) => hub::run(&arguments, kept).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Probe(arguments) => probe::run(&arguments).await,
             Command::SupportBundle(arguments) => support_bundle::run(&arguments).await,
@@ -106,6 +140,8 @@ pub fn main() -> ExitCode {
             Command::Keys(arguments) => keys::run(&arguments),
             Command::Admin(arguments) => admin::run(arguments).await,
             Command::Pair(arguments) => pair::run(&arguments).await,
+            Command::Backup(arguments) => backup::run(arguments).await,
+            Command::Restore(arguments) => restore::run(arguments).await,
             Command::Emulate(arguments) => emulate::run(arguments).await,
             Command::Emulator(arguments) => emulator::run(&arguments).await,
             Command::Generate(arguments) => generate::run(&arguments),
@@ -184,7 +220,7 @@ pub(crate) async fn stop_signal() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Logs to stderr; `ENCODERD_LOG` takes tracing filters such as `debug` or `encoderd::device=trace`. Daemons tell
+/// Logs to stderr, or to the journal; `ENCODERD_LOG` takes tracing filters such as `debug` or `encoderd::device=trace`. Daemons tell
 /// what they do, the other commands only what goes wrong.
 fn init_log(command: &Command) -> Result<(), String> {
     let default = match command {
@@ -199,6 +235,8 @@ fn init_log(command: &Command) -> Result<(), String> {
         | Command::Keys(_)
         | Command::Admin(_)
         | Command::Pair(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Emulate(_)
         | Command::Emulator(_)
         | Command::Generate(_) => "warn",
@@ -209,12 +247,7 @@ fn init_log(command: &Command) -> Result<(), String> {
         Err(std::env::VarError::NotUnicode(_)) => return Err("is not text".to_owned()),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(wanted).map_err(|error| error.to_string())?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    log::init(filter);
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 
 use super::{ConfigArguments, print, print_json, table};
 use crate::api::bridge::Presence;
-use crate::control::{Answer, ControlError, EncoderAnswer, Request, StatusAnswer, ask};
+use crate::backup::nightly::BackupStatus;
+use crate::clock;
+use crate::control::{Answer, ControlError, EncoderAnswer, Request, StatusAnswer, ask, open};
 use clap::Args;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -15,37 +17,51 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print again whenever something changes, until interrupted
+    /// Show each change as it comes, until interrupted
     #[arg(long)]
     watch: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let socket = arguments.config.load()?.running_control_socket();
-    let mut shown = None;
+    if arguments.watch {
+        return watch(&socket, arguments.json).await;
+    }
+    let status = fetch(&socket).await?;
+    if arguments.json {
+        print_json(&status)?;
+    } else {
+        print(&text(&status))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows each change when it comes: a line of JSON each, or a screen that is drawn anew.
+async fn watch(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let is_screen = std::io::stdout().is_terminal();
+    let mut answers = open(socket, &Request::Watch).await?;
     loop {
-        let status = fetch(&socket).await?;
-        if shown.as_ref() != Some(&status) {
-            if arguments.json && arguments.watch {
-                print(&serde_json::to_string(&status)?)?;
-            } else if arguments.json {
-                print_json(&status)?;
-            } else {
-                print(&text(&status))?;
-            }
+        let status = status_of(answers.next().await?)?;
+        if json {
+            print(&serde_json::to_string(&status)?)?;
+        } else if is_screen {
+            // Home, then clear what is below: nothing flickers. Source: ECMA-48, CUP and ED.
+            let at = clock::wall().strftime("%H:%M:%S UTC");
+            print(&format!("\u{1b}[H\u{1b}[J{}\n\n{at}; end with Ctrl-C", text(&status)))?;
+        } else {
+            print(&text(&status))?;
         }
-        if !arguments.watch {
-            return Ok(ExitCode::SUCCESS);
-        }
-        shown = Some(status);
-        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 
 pub(super) async fn fetch(socket: &Path) -> Result<StatusAnswer, ControlError> {
-    match ask(socket, &Request::Status).await? {
+    status_of(ask(socket, &Request::Status).await?)
+}
+
+fn status_of(answer: Answer) -> Result<StatusAnswer, ControlError> {
+    match answer {
         Answer::Status(status) => Ok(status),
-        Answer::Card(_) | Answer::Done | Answer::Error { .. } => {
+        Answer::Card(_) | Answer::Erased { .. } | Answer::Done | Answer::Error { .. } => {
             Err(ControlError::BadAnswer("not a status".to_owned()))
         }
     }
@@ -71,7 +87,25 @@ fn text(status: &StatusAnswer) -> String {
             text = format!("{text}\nnot an encoder: {} ({})", reader.reader, reader.why);
         }
     }
+    if let Some(backup) = &status.backup {
+        text = format!("{text}\n\n{}", last_backup(backup));
+    }
     text
+}
+
+fn last_backup(backup: &BackupStatus) -> String {
+    let secrets = if backup.with_secrets { "" } else { ", without the card key" };
+    let last = match (&backup.last_at, &backup.last_file) {
+        (Some(at), Some(file)) => {
+            let size = backup.last_bytes.map_or_else(String::new, |bytes| format!(", {} KiB", bytes.div_ceil(1024)));
+            format!("last backup {at}: {}{size}{secrets}", file.display())
+        }
+        (_, _) => format!("no backup yet in {}", backup.directory.display()),
+    };
+    match &backup.problem {
+        Some(problem) => format!("{last}\nNO BACKUP WAS MADE: {problem}"),
+        None => last,
+    }
 }
 
 /// The encoders as a table, what is wrong below it.

@@ -2,25 +2,30 @@
 //! `probe` ask the running daemon through.
 
 use crate::api::bridge::{EncoderState, Presence};
+use crate::backup::nightly::BackupStatus;
 use crate::bridge::{Bridge, report};
+use crate::clock::Deadline;
 use crate::device::DeviceHandle;
-use crate::device::order::CardFormat;
+use crate::device::order::{CardFormat, EraseOrder, Failure};
 use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::store::state::Waiting;
 use crate::transport::pcsc::{Service, ServiceProblem};
+use encoder_protocols::id::Uid;
 use encoder_protocols::layout::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,12 +36,17 @@ use uuid::Uuid;
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 
+/// How long erasing a card may take: some sixty exchanges with the reader, and a few of them again.
+const ERASE_TIME_MAX: Duration = Duration::from_secs(15);
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     /// Everything about the daemon and its encoders.
     Status,
+    /// The same again and again, whenever something about an encoder has changed; until the caller hangs up.
+    Watch,
     /// Links a device to an encoder of the cloud.
     Link {
         /// Device identity, name or encoder id.
@@ -66,6 +76,13 @@ pub enum Request {
         /// Device identity, name or encoder id; may be left out when there is one device.
         device: Option<String>,
     },
+    /// Takes the credentials off a card of this property. It stays personalised.
+    CardErase {
+        /// Device identity, name or encoder id; may be left out when there is one device.
+        device: Option<String>,
+        /// The UID in hex of the card that is meant; another one that lies there is not touched.
+        card_number: String,
+    },
 }
 
 /// An answer.
@@ -76,12 +93,20 @@ pub enum Answer {
     Status(StatusAnswer),
     /// To [`Request::CardInfo`].
     Card(CardAnswer),
+    /// To [`Request::CardErase`]: no credential is on the card any more.
+    Erased {
+        /// The one that was there.
+        acs_credential_id: Option<Uuid>,
+    },
     /// Done.
     Done,
     /// Not done.
     Error {
         /// Why, and what to do.
         message: String,
+        /// The fault's kind, where it is one of an encoder or a card.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<FaultKind>,
     },
 }
 
@@ -108,6 +133,9 @@ pub struct StatusAnswer {
     /// Jobs that were begun and have not ended.
     #[serde(default)]
     pub journal: Backlog,
+    /// The nightly backups; `None` where there are to be none.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
 }
 
 /// What waits, and since when.
@@ -245,6 +273,9 @@ pub enum ControlError {
         /// The socket.
         path: PathBuf,
     },
+    /// The daemon hung up.
+    #[error("encoderd has stopped")]
+    Ended,
     /// The answer cannot be read.
     #[error("the daemon's answer cannot be read: {0}")]
     BadAnswer(String),
@@ -262,6 +293,9 @@ pub(crate) struct Context {
     pub(crate) hub_url: String,
     pub(crate) card_key: Option<CardKey>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
+    pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
+    /// Cancelled when the devices are to stop.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Serves the control socket until `stop`. The caller holds the state directory's lock, so an old socket is dead.
@@ -294,7 +328,7 @@ pub(crate) fn serve(path: &Path, context: Context, stop: CancellationToken) -> R
                 }
                 Err(error) => {
                     tracing::warn!(%error, "control socket");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -315,27 +349,102 @@ async fn converse(stream: UnixStream, context: &Context) {
             Ok(_) => {}
         }
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Watch) => return watch(&mut lines, &mut write, context).await,
             Ok(request) => answer(request, context).await,
-            Err(error) => Answer::Error { message: format!("not a request: {error}") },
+            Err(error) => Refusal::from(format!("not a request: {error}")).into(),
         };
-        let Ok(mut text) = serde_json::to_string(&answer) else { return };
-        text.push('\n');
-        if write.write_all(text.as_bytes()).await.is_err() {
+        if tell(&mut write, &answer).await.is_err() {
             return;
         }
     }
 }
 
-async fn answer(request: Request, context: &Context) -> Answer {
+/// How often who watches is told of what nobody rings for: whether the hub answers.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Changes that come this close together are told together.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// Tells how the daemon is, and again whenever that has changed.
+async fn watch(lines: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf, context: &Context) {
+    let mut changes = context.devices.changes();
+    let mut attached = context.attached.clone();
+    let mut told = None;
+    let mut nothing = String::new();
+    loop {
+        changes.mark_unchanged();
+        let status = status(context).await;
+        if told.as_ref() != Some(&status) {
+            if tell(write, &Answer::Status(status.clone())).await.is_err() {
+                return;
+            }
+            told = Some(status);
+        }
+        let pcsc = async {
+            match &mut attached {
+                Some(attached) => attached.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = pcsc => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            // It says nothing more; when it hangs up there is nobody to tell.
+            _ = lines.read_line(&mut nothing) => return,
+        }
+        tokio::time::sleep(TOGETHER).await;
+    }
+}
+
+async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {
+    let mut text = serde_json::to_string(answer)?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await
+}
+
+/// Does what is asked for.
+pub(crate) async fn answer(request: Request, context: &Context) -> Answer {
     let outcome = match request {
-        Request::Status => return Answer::Status(status(context).await),
+        Request::Status | Request::Watch => return Answer::Status(status(context).await),
         Request::Link { device, acs_encoder_id } => link(context, &device, acs_encoder_id).await,
         Request::Unlink { device } => unlink(context, &device).await,
         Request::Rename { device, name } => rename(context, &device, &name).await,
         Request::Wink { device } => wink(context, &device).await,
         Request::CardInfo { device } => card_info(context, device.as_deref()).await,
+        Request::CardErase { device, card_number } => card_erase(context, device.as_deref(), &card_number).await,
     };
-    outcome.unwrap_or_else(|message| Answer::Error { message })
+    outcome.unwrap_or_else(Answer::from)
+}
+
+/// Why something is not done.
+struct Refusal {
+    message: String,
+    kind: Option<FaultKind>,
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self { message, kind: None }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(Failure { fault, .. }: Failure) -> Self {
+        Self { message: fault.message, kind: Some(fault.kind) }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self { message: fault.message, kind: Some(fault.kind) }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(Refusal { message, kind }: Refusal) -> Self {
+        Self::Error { message, kind }
+    }
 }
 
 async fn status(context: &Context) -> StatusAnswer {
@@ -353,6 +462,7 @@ async fn status(context: &Context) -> StatusAnswer {
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
         outbox: outbox.into(),
         journal: journal.into(),
+        backup: context.backup.as_ref().map(|backup| backup.borrow().clone()),
     }
 }
 
@@ -417,44 +527,44 @@ fn find(context: &Context, word: Option<&str>) -> Result<DeviceHandle, String> {
     }
 }
 
-async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, String> {
+async fn link(context: &Context, device: &str, acs_encoder_id: Uuid) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     match report::link_by_hand(&context.bridge, device.id(), acs_encoder_id).await {
         Ok(true) => Ok(Answer::Done),
-        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url)),
-        Err(error) => Err(error.to_string()),
+        Ok(false) => Err(format!("the hub at {} knows no encoder {acs_encoder_id}", context.hub_url).into()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
-async fn unlink(context: &Context, device: &str) -> Result<Answer, String> {
+async fn unlink(context: &Context, device: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     stored(context, context.links.unlink(device.id()).await)
 }
 
-async fn rename(context: &Context, device: &str, name: &str) -> Result<Answer, String> {
+async fn rename(context: &Context, device: &str, name: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err("a name has 1 to 100 printable characters".to_owned());
+        return Err("a name has 1 to 100 printable characters".to_owned().into());
     }
     stored(context, context.links.rename(device.id(), name).await)
 }
 
-fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, String> {
+fn stored(context: &Context, outcome: Result<(), StoreError>) -> Result<Answer, Refusal> {
     outcome.map_err(|error| error.to_string())?;
     context.bridge.sync_wanted.notify_one();
     Ok(Answer::Done)
 }
 
-async fn wink(context: &Context, device: &str) -> Result<Answer, String> {
+async fn wink(context: &Context, device: &str) -> Result<Answer, Refusal> {
     let device = find(context, Some(device))?;
-    device.wink().await.map_err(|failure| failure.fault.message)?;
+    device.wink().await?;
     Ok(Answer::Done)
 }
 
-async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, String> {
+async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Refusal> {
     let device = find(context, device)?;
-    let info = device.inspect(context.card_key.clone()).await.map_err(|failure| failure.fault.message)?;
+    let info = device.inspect(context.card_key.clone()).await?;
     let told = info.target.atqa_sak();
     let (atqa, sak) = told.map(|([high, low], sak)| (format!("{high:02x}{low:02x}"), format!("{sak:02x}"))).unzip();
     Ok(Answer::Card(CardAnswer {
@@ -469,8 +579,44 @@ async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, St
     }))
 }
 
+async fn card_erase(context: &Context, device: Option<&str>, card_number: &str) -> Result<Answer, Refusal> {
+    let device = find(context, device)?;
+    let key = context.card_key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
+    let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
+    let end = Deadline::after(ERASE_TIME_MAX);
+    let done = device.erase(EraseOrder { card, key, end, stop: context.stop.clone() }).await?;
+    Ok(Answer::Erased { acs_credential_id: done.erased.map(|id| Uuid::from_bytes(id.0)) })
+}
+
 /// Asks a running daemon.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ControlError> {
+    open(socket, request).await?.next().await
+}
+
+/// A running daemon that was asked something.
+#[derive(Debug)]
+pub struct Answers {
+    lines: BufReader<OwnedReadHalf>,
+    _write: OwnedWriteHalf,
+}
+
+impl Answers {
+    /// Its next answer; [`Request::Watch`] has many.
+    pub async fn next(&mut self) -> Result<Answer, ControlError> {
+        let bad = |error: &dyn std::fmt::Display| ControlError::BadAnswer(error.to_string());
+        let mut line = String::new();
+        if self.lines.read_line(&mut line).await.map_err(|error| bad(&error))? == 0 {
+            return Err(ControlError::Ended);
+        }
+        match serde_json::from_str(&line).map_err(|error| bad(&error))? {
+            Answer::Error { message, .. } => Err(ControlError::Refused(message)),
+            answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Done) => Ok(answer),
+        }
+    }
+}
+
+/// Asks a running daemon; its answers are to be fetched.
+pub async fn open(socket: &Path, request: &Request) -> Result<Answers, ControlError> {
     let stream = UnixStream::connect(socket).await.map_err(|error| {
         let path = socket.to_path_buf();
         if error.kind() == std::io::ErrorKind::PermissionDenied {
@@ -484,10 +630,5 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Answer, ControlErro
     let mut text = serde_json::to_string(request).map_err(|error| bad(&error))?;
     text.push('\n');
     write.write_all(text.as_bytes()).await.map_err(|error| bad(&error))?;
-    let mut line = String::new();
-    BufReader::new(read).read_line(&mut line).await.map_err(|error| bad(&error))?;
-    match serde_json::from_str(&line).map_err(|error| bad(&error))? {
-        Answer::Error { message } => Err(ControlError::Refused(message)),
-        answer @ (Answer::Status(_) | Answer::Card(_) | Answer::Done) => Ok(answer),
-    }
+    Ok(Answers { lines: BufReader::new(read), _write: write })
 }

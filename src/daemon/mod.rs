@@ -1,24 +1,49 @@
 //! Puts the parts together: state, keys, hub, devices, bridge, control socket; and takes them apart in order.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | `supervisor` | one task a device |
+//! | `watch` | asks the supervisor whether it is alive |
+//! | `status` | `/readyz` and `/metrics` where there is no embedded hub |
+//! | `reload` | what of another configuration can be applied at once |
+//! | [`systemd`] | what the service manager is told, and what it keeps |
 
+mod memory;
+mod reload;
+mod status;
 mod supervisor;
+pub mod systemd;
+mod watch;
 
+use self::reload::Reload;
+use self::systemd::Kept;
+use crate::api::bridge::EncoderState;
+use crate::backup::BackupError;
+use crate::backup::nightly::{BackupStatus, Nightly};
 use crate::bridge::Bridge;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::control::{self, ControlError};
+use crate::desk;
 use crate::device::registry::Registry;
-use crate::discovery::attached;
-use crate::hub::{self, HubError, PropertySettings, RunningHub};
+use crate::discovery::attached::{self, Attached};
+use crate::discovery::serial::Machine;
+use crate::hub::{self, HubError, PropertySettings, Retention, RunningHub};
 use crate::keys::{self, CardKey, KeyError};
 use crate::link::Links;
 use crate::store::StoreError;
 use crate::store::state::{self, State};
+use crate::telemetry::{Hop, Readiness, metrics};
+use crate::transport::pcsc::Service;
 use crate::upstream::{Hub, UpstreamError};
+use memory::Memory;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::Notify;
+use std::sync::{Arc, OnceLock};
+use supervisor::Supervisor;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -67,12 +92,23 @@ pub enum DaemonError {
     /// The embedded hub does not start.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// The status address cannot be used.
+    #[error("cannot listen on {address}; set another `status_listen` under [daemon]")]
+    StatusListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The client side of the hub cannot be set up.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// It is not known what to back up.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
 }
 
 /// A running daemon.
@@ -85,10 +121,18 @@ pub struct Daemon {
     /// The control socket.
     pub control_socket: PathBuf,
     hub: Option<RunningHub>,
+    devices: Arc<Registry>,
+    config: channel::Sender<Arc<Config>>,
+    readiness: Readiness,
+    status: systemd::StatusLine,
+    watch: JoinHandle<()>,
+    status_page: Option<JoinHandle<()>>,
+    pcsc_seen: Option<channel::Receiver<Attached>>,
     bridge: JoinHandle<()>,
     supervisor: JoinHandle<()>,
     pcsc: Option<JoinHandle<()>>,
     control: JoinHandle<()>,
+    nightly: Option<JoinHandle<()>>,
     stops: Stops,
     state: State,
     /// Held for as long as the daemon runs; the lock ends with it.
@@ -98,6 +142,7 @@ pub struct Daemon {
 /// What is told to stop, in this order.
 #[derive(Debug, Default)]
 struct Stops {
+    closing: CancellationToken,
     work: CancellationToken,
     devices: CancellationToken,
     hub: CancellationToken,
@@ -105,7 +150,7 @@ struct Stops {
 
 impl Daemon {
     /// Starts everything; returns when the hub answers and the devices are being opened.
-    pub async fn start(config: Config) -> Result<Self, DaemonError> {
+    pub async fn start(config: Config, kept: Kept) -> Result<Self, DaemonError> {
         let state_dir = config.daemon.state_dir.clone();
         prepare_state_dir(&state_dir)?;
         let lock = lock_state_dir(&state_dir)?;
@@ -113,9 +158,16 @@ impl Daemon {
         let state = State::open(&state_dir).await?;
         let card_key = card_key(&config, has_run_before)?;
         let stops = Stops::default();
-        let cloud = connect(&config, &stops.hub).await?;
+        let readiness = Readiness::default();
+        let cloud = connect(&config, kept, &readiness, &stops).await?;
         let links = Arc::new(Links::load(state.clone()).await?);
         let devices = Arc::new(Registry::default());
+        let key = card_key.as_ref().map(drop).ok_or_else(|| "there is no card key of the property".to_owned());
+        readiness.set(Hop::CardKey, key);
+        readiness.up(Hop::Journal);
+        readiness.down(Hop::Hub, "not asked yet");
+        let (config_changed, config) = channel::channel(Arc::new(config));
+        let now = config.borrow().clone();
         let bridge = Arc::new(Bridge {
             hub: Hub::new(&cloud.url, cloud.token)?,
             bridge_id: state.bridge_id().await?,
@@ -123,52 +175,178 @@ impl Daemon {
             links: links.clone(),
             devices: devices.clone(),
             card_key: card_key.clone(),
-            card: config.card.clone(),
-            auto_link: config.auto_link(),
+            config: config.clone(),
+            own_hub: cloud.embedded.is_some(),
+            readiness: readiness.clone(),
             outbox_filled: Notify::new(),
             sync_wanted: Notify::new(),
         });
         let hub_address = cloud.embedded.as_ref().map(|hub| hub.address);
-        let control_socket = config.control_socket();
+        let control_socket = now.control_socket();
         let (attached, pcsc) =
-            if config.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
-        let control = control::serve(
-            &control_socket,
-            control::Context {
-                links,
-                devices: devices.clone(),
-                bridge: bridge.clone(),
-                hub_url: cloud.url,
-                card_key: card_key.clone(),
-                attached: attached.clone(),
-            },
-            stops.devices.clone(),
-        )?;
-        let supervisor = supervisor::run(config, state.clone(), card_key, devices, attached, stops.devices.clone());
-        let supervisor = tokio::spawn(supervisor);
+            if now.discovery.pcsc { Some(attached::watch(stops.devices.clone())).unzip() } else { (None, None) };
+        let (backup, nightly) = start_nightly(&now, stops.work.clone())?.unzip();
+        let context = control::Context {
+            links,
+            devices: devices.clone(),
+            bridge: bridge.clone(),
+            hub_url: cloud.url,
+            card_key: card_key.clone(),
+            attached: attached.clone(),
+            backup,
+            stop: stops.devices.clone(),
+        };
+        let control = control::serve(&control_socket, context.clone(), stops.devices.clone())?;
+        // It is empty: nobody else fills it.
+        let _filled = cloud.page.set(context);
+        let status_page = match (now.daemon.status_listen, &cloud.embedded) {
+            (Some(address), None) => Some(status::serve(address, readiness.clone(), stops.hub.clone()).await?),
+            (_, _) => None,
+        };
+        let (ask, asked) = mpsc::channel(1);
+        let supervisor = Supervisor {
+            config,
+            asked,
+            machine: Machine::this(),
+            memory: Memory::load(state.clone()).await,
+            key: card_key,
+            registry: devices.clone(),
+            attached: attached.clone(),
+            stop: stops.devices.clone(),
+        };
+        let supervisor = tokio::spawn(supervisor.run());
+        let watch = tokio::spawn(watch::for_the_manager(ask, readiness.clone(), stops.devices.clone()));
         let bridge = tokio::spawn(bridge.run(stops.work.clone()));
         Ok(Self {
             hub_address,
             api_key: cloud.api_key,
             control_socket,
             hub: cloud.embedded,
+            devices,
+            config: config_changed,
+            readiness,
+            status: systemd::StatusLine::default(),
+            watch,
+            status_page,
+            pcsc_seen: attached.clone(),
             bridge,
             supervisor,
             pcsc,
             control,
+            nightly,
             stops,
             state,
             _lock: lock,
         })
     }
 
+    /// Serves until SIGTERM or SIGINT. SIGHUP has the configuration read again by `read`.
+    pub async fn serve(&mut self, read: impl Fn() -> Result<Config, ConfigError>) -> std::io::Result<()> {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut changes = self.devices.changes();
+        let mut pcsc = self.pcsc_seen.clone();
+        self.show_status("");
+        systemd::ready();
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hangup.recv() => {
+                    systemd::reloading();
+                    let note = self.reload(read()).await;
+                    self.show_status(&note);
+                    systemd::ready();
+                }
+                Ok(()) = changes.changed() => self.show_status(""),
+                Ok(()) = attached_changed(&mut pcsc) => self.show_status(""),
+            }
+        }
+        systemd::stopping();
+        Ok(())
+    }
+
+    /// Applies what was read, all of it or nothing; says in a few words what became of it.
+    async fn reload(&self, read: Result<Config, ConfigError>) -> String {
+        let running = self.config.borrow().clone();
+        let applied = match read {
+            Ok(read) => {
+                let reload = Reload::new(&running, read);
+                match (&self.hub, reload.property) {
+                    (Some(hub), true) => {
+                        let property = reload.config.property.as_ref().map(property_settings);
+                        hub.set_property(property.as_ref()).await.map(|()| reload).map_err(|error| error.to_string())
+                    }
+                    (_, _) => Ok(reload),
+                }
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        metrics::reloaded(applied.is_ok());
+        match applied {
+            Ok(reload) => {
+                self.config.send_replace(Arc::new(reload.config));
+                if reload.needs_restart.is_empty() {
+                    tracing::info!("configuration read again and applied");
+                    return String::new();
+                }
+                let keys = reload.needs_restart.join(", ");
+                tracing::warn!(keys, "configuration read again; these keys are applied by a restart only");
+                format!("; a restart is needed for {keys}")
+            }
+            Err(error) => {
+                tracing::error!(error, "the new configuration is refused; the running one stays");
+                format!("; the configuration read at {} is refused: {error}", systemd::at())
+            }
+        }
+    }
+
+    /// Says in one line how the encoders are.
+    fn show_status(&mut self, note: &str) {
+        let all: Vec<EncoderState> = self.devices.all().iter().map(|device| device.status().state).collect();
+        let count = |state| all.iter().filter(|other| **other == state).count();
+        let states = [
+            ("online", count(EncoderState::Online)),
+            ("offline", count(EncoderState::Offline)),
+            ("unavailable", count(EncoderState::Unavailable)),
+            ("silent", count(EncoderState::Silent)),
+        ];
+        metrics::encoders(&states);
+        if let Some(pcsc) = &self.pcsc_seen {
+            self.readiness.set(
+                Hop::Pcsc,
+                match pcsc.borrow().service {
+                    Service::Gone { why } => Err(why.to_string()),
+                    Service::Starting | Service::Running => Ok(()),
+                },
+            );
+        }
+        self.readiness.set(
+            Hop::Encoders,
+            match count(EncoderState::Online) {
+                0 if all.is_empty() => Err("there is no encoder".to_owned()),
+                0 => Err("no encoder can be used".to_owned()),
+                _ => Ok(()),
+            },
+        );
+        let each: Vec<String> =
+            states.iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+        let each = if each.is_empty() { "none".to_owned() } else { each.join(", ") };
+        self.status.show(format!("encoders: {each}"), note);
+    }
+
     /// Stops everything in order: no new jobs, the running ones to a safe point, their results out, then the devices,
     /// then the hub.
     pub async fn stop(self) {
+        self.stops.closing.cancel();
         self.stops.work.cancel();
         joined("bridge", self.bridge).await;
+        if let Some(nightly) = self.nightly {
+            joined("nightly backup", nightly).await;
+        }
         self.stops.devices.cancel();
         joined("supervisor", self.supervisor).await;
+        joined("watch", self.watch).await;
         if let Some(pcsc) = self.pcsc {
             joined("PC/SC", pcsc).await;
         }
@@ -177,7 +355,17 @@ impl Daemon {
         if let Some(hub) = self.hub {
             hub.stopped().await;
         }
+        if let Some(page) = self.status_page {
+            joined("status page", page).await;
+        }
         self.state.close().await;
+    }
+}
+
+async fn attached_changed(pcsc: &mut Option<channel::Receiver<Attached>>) -> Result<(), channel::error::RecvError> {
+    match pcsc {
+        Some(pcsc) => pcsc.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -193,23 +381,52 @@ struct CloudSide {
     token: SecretString,
     embedded: Option<RunningHub>,
     api_key: Option<SecretString>,
+    /// For the clerk's page: filled when the devices are there.
+    page: Arc<OnceLock<control::Context>>,
 }
 
-async fn connect(config: &Config, stop: &CancellationToken) -> Result<CloudSide, DaemonError> {
+async fn connect(config: &Config, kept: Kept, readiness: &Readiness, stops: &Stops) -> Result<CloudSide, DaemonError> {
     if let Some(cloud) = &config.cloud {
-        let token = keys::token(&cloud.token_file)?
-            .ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
-        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None });
+        let token = match keys::token_credential(keys::BRIDGE_TOKEN_FILE)? {
+            Some(token) => Some(token),
+            None => keys::token(&cloud.token_file)?,
+        };
+        let token = token.ok_or_else(|| DaemonError::NoBridgeToken { path: cloud.token_file.clone() })?;
+        return Ok(CloudSide { url: cloud.url.clone(), token, embedded: None, api_key: None, page: Arc::default() });
     }
-    let settings = hub_settings(config)?;
+    let mut settings = hub_settings(config)?;
+    settings.service = service(config, kept, readiness.clone(), stops.closing.clone())?;
     let (token, api_key) = (settings.bridge_token.clone(), settings.api_key.clone());
-    let hub = hub::serve(settings, stop.clone()).await?;
+    let page = Arc::new(OnceLock::new());
+    let (pin, daemon) = (config.desk.pin.clone(), page.clone());
+    settings.front = Some(desk::front(Some(desk::Local { api_key: api_key.clone(), pin, daemon })));
+    let hub = hub::serve(settings, stops.hub.clone()).await?;
     Ok(CloudSide {
         url: format!("http://{}", reachable(hub.address)),
         token,
         embedded: Some(hub),
         api_key: Some(api_key),
+        page,
     })
+}
+
+/// What this process has for its hub: the socket that the service manager has kept over a restart, or a new one that it
+/// keeps from now on.
+pub fn service(
+    config: &Config,
+    kept: Kept,
+    readiness: Readiness,
+    closing: CancellationToken,
+) -> Result<hub::Service, DaemonError> {
+    let had_one = kept.hub.is_some();
+    let (listener, is_kept) = hub::listen(config.hub.listen, kept.hub)?;
+    if !is_kept {
+        if had_one {
+            systemd::forget_hub();
+        }
+        systemd::keep_hub(&listener);
+    }
+    Ok(hub::Service { listener: Some(listener), closing, readiness })
 }
 
 /// The property's card key. The first start with an embedded hub makes it; a later one must find it.
@@ -229,6 +446,16 @@ fn card_key(config: &Config, has_run_before: bool) -> Result<Option<CardKey>, Da
     }
 }
 
+/// Nightly backups: how they went, and the task that makes them.
+pub type NightlyBackups = (channel::Receiver<BackupStatus>, JoinHandle<()>);
+
+/// Starts to make nightly backups, unless there are to be none.
+pub fn start_nightly(config: &Config, stop: CancellationToken) -> Result<Option<NightlyBackups>, DaemonError> {
+    let Some(nightly) = Nightly::of(config)? else { return Ok(None) };
+    let (sender, status) = channel::channel(nightly.status());
+    Ok(Some((status, tokio::spawn(nightly.run(sender, stop)))))
+}
+
 /// The address to reach a hub at that may listen on all addresses.
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
@@ -243,27 +470,40 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
     let state_dir = &config.daemon.state_dir;
     let api_key = match config::api_key_from_environment().map_err(DaemonError::ApiKey)? {
         Some(key) => key,
-        None => keys::token_or_create(&state_dir.join(keys::API_KEY_FILE), "seam_")?,
+        None => token(state_dir, keys::API_KEY_FILE, "seam_")?,
     };
     Ok(hub::Settings {
         listen: config.hub.listen,
         database: config.hub_database(),
         card_wait: config.daemon.card_wait,
         api_key,
-        bridge_token: keys::token_or_create(&state_dir.join(keys::BRIDGE_TOKEN_FILE), "bridge_")?,
-        property: config.property.as_ref().map(|property| PropertySettings {
-            name: property.name.clone(),
-            time_zone: Some(property.time_zone.clone()),
-            entrances: property
-                .entrances
-                .iter()
-                .map(|entrance| hub::EntranceSettings { name: entrance.name.clone(), door: entrance.door })
-                .collect(),
-        }),
+        bridge_token: token(state_dir, keys::BRIDGE_TOKEN_FILE, "bridge_")?,
+        property: config.property.as_ref().map(property_settings),
         allow_simulate: config.hub.allow_simulate,
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
+        service: hub::Service::default(),
+        front: Some(desk::front(None)),
+        retention: Retention::days(config.retention.events_days, config.retention.attempts_days),
     })
+}
+
+/// A token that the service manager hands over, or that lies in the state directory; made if there is none.
+fn token(state_dir: &Path, name: &str, prefix: &str) -> Result<SecretString, KeyError> {
+    match keys::token_credential(name)? {
+        Some(token) => Ok(token),
+        None => keys::token_or_create(&state_dir.join(name), prefix),
+    }
+}
+
+fn property_settings(property: &config::Property) -> PropertySettings {
+    let entrance =
+        |entrance: &config::Entrance| hub::EntranceSettings { name: entrance.name.clone(), door: entrance.door };
+    PropertySettings {
+        name: property.name.clone(),
+        time_zone: Some(property.time_zone.clone()),
+        entrances: property.entrances.iter().map(entrance).collect(),
+    }
 }
 
 /// Makes the state directory, mode 0700, and checks that it can be written.

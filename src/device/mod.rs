@@ -8,10 +8,12 @@
 //! | `place` | opens the reader where it is, waits for it to come back |
 //! | `session` | commands to the reader, with their failures sorted |
 //! | `work` | waits for a card, looks at it, plans |
+//! | `erase` | takes the credentials off a card |
 //! | `run` | runs a plan's steps, alone with writing |
 //! | [`registry`] | all devices of this desk |
 
 pub mod check;
+mod erase;
 pub mod order;
 mod place;
 pub mod registry;
@@ -25,11 +27,12 @@ use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::presence::Debouncer;
+use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Target, Uid};
-use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, ScanOrder};
+use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, ScanOrder};
 use place::{Closed, Opened};
 use registry::Registry;
 use session::{Session, Trouble};
@@ -80,6 +83,7 @@ enum Order {
     Encode(Box<EncodeOrder>, oneshot::Sender<Result<EncodeEnd, Failure>>),
     Scan(ScanOrder, oneshot::Sender<Result<CardRead, Failure>>),
     Inspect(Option<CardKey>, oneshot::Sender<Result<CardInfo, Failure>>),
+    Erase(Box<EraseOrder>, oneshot::Sender<Result<EraseEnd, Failure>>),
     Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -102,6 +106,11 @@ impl DeviceHandle {
         &self.found
     }
 
+    /// Gives it another name in this handle and its later copies.
+    fn rename(&mut self, display_name: &str) {
+        self.found = Arc::new(Found { display_name: display_name.to_owned(), ..Found::clone(&self.found) });
+    }
+
     /// Its status at this moment.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
@@ -122,9 +131,19 @@ impl DeviceHandle {
         self.ask(|reply| Order::Inspect(key, reply)).await
     }
 
+    /// Takes the credentials off the card that lies there. Ends by itself at the order's end.
+    pub async fn erase(&self, order: EraseOrder) -> Result<EraseEnd, Failure> {
+        self.ask(|reply| Order::Erase(Box::new(order), reply)).await
+    }
+
     /// Lets the reader show itself. A reader without lamp and buzzer says so.
     pub async fn wink(&self) -> Result<(), Failure> {
         self.ask(Order::Wink).await
+    }
+
+    /// Waits until it can be used; `false` when its task ends first.
+    pub async fn online(&self) -> bool {
+        self.status.clone().wait_for(|status| status.state == EncoderState::Online).await.is_ok()
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
@@ -181,6 +200,8 @@ struct DeviceTask {
 enum Left {
     Stopped,
     PortGone,
+    /// It is to be looked for anew.
+    Moved,
     Silent(Fault),
 }
 
@@ -191,6 +212,7 @@ impl DeviceTask {
             match self.place.open(&self.found.device_id, self.learnt).await {
                 Ok(opened) => match self.serve(opened).await {
                     Left::Stopped => return,
+                    Left::Moved => continue,
                     Left::PortGone => {
                         let detail = format!("{} went away", self.place);
                         let fault = Fault::with_detail(FaultKind::EncoderOffline, detail);
@@ -198,6 +220,7 @@ impl DeviceTask {
                         pause = PORT_LOOK_EVERY;
                     }
                     Left::Silent(fault) => {
+                        metrics::recovery("reopen");
                         self.set_unusable(EncoderState::Silent, fault);
                         pause = (pause * 2).min(REOPEN_MAX);
                     }
@@ -272,7 +295,7 @@ impl DeviceTask {
         });
         let left = self.serve_open(&mut session).await;
         self.learnt = session.learnt().unwrap_or(self.learnt);
-        if matches!(left, Left::Stopped) {
+        if matches!(left, Left::Stopped | Left::Moved) {
             session.close().await;
         }
         left
@@ -283,10 +306,12 @@ impl DeviceTask {
         // The first look finds what lies there already.
         let mut next_look = Some(clock::now());
         loop {
+            let Self { stop, place, orders, .. } = self;
             let order = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Left::Stopped,
-                order = self.orders.recv() => Some(order),
+                () = stop.cancelled() => return Left::Stopped,
+                () = place.left() => return Left::Moved,
+                order = orders.recv() => Some(order),
                 () = session.next_look(next_look) => None,
             };
             let outcome = match order {
@@ -358,6 +383,12 @@ impl DeviceTask {
 
     fn show(&self, presence: &Debouncer) {
         let several = presence.presence() == Presence::Several;
+        let before = self.status.borrow().card;
+        match (before, presence.target()) {
+            (None, Some(_)) => metrics::card("placed"),
+            (Some(_), None) => metrics::card("removed"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
         self.set(|status| {
             status.presence = presence.presence();
             status.card = presence.target().map(|target| target.uid);
@@ -405,6 +436,7 @@ impl DeviceTask {
             }
             Order::Scan(order, reply) => split(work::scan(session, &order, see).await, reply),
             Order::Inspect(key, reply) => split(work::inspect(session, key.as_ref()).await, reply),
+            Order::Erase(order, reply) => split(erase::run(session, &order).await, reply),
             Order::Wink(reply) => {
                 let end = session.signal(Signal::Wink).await;
                 // A caller that has gone away has seen it wink or not.
@@ -455,6 +487,7 @@ fn decline(status: &watch::Sender<Status>, order: Order) {
         Order::Encode(_, reply) => drop(reply.send(Err(failure))),
         Order::Scan(_, reply) => drop(reply.send(Err(failure))),
         Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
+        Order::Erase(_, reply) => drop(reply.send(Err(failure))),
         Order::Wink(reply) => drop(reply.send(Err(failure))),
     }
 }

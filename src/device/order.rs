@@ -57,6 +57,28 @@ pub struct ScanOrder {
     pub progress: mpsc::Sender<Progress>,
 }
 
+/// Take the credentials off the card that lies there.
+#[derive(Debug)]
+pub struct EraseOrder {
+    /// The only card that may be erased.
+    pub card: Uid,
+    /// The property's card key.
+    pub key: CardKey,
+    /// Until when.
+    pub end: Deadline,
+    /// Cancelled when the daemon stops.
+    pub stop: CancellationToken,
+}
+
+/// The card holds no credential any more, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EraseEnd {
+    /// The card.
+    pub card: Uid,
+    /// The credential that was there.
+    pub erased: Option<CredentialId>,
+}
+
 /// A card is about to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {

@@ -3,14 +3,15 @@
 use super::{PORT_LOOK_EVERY, REOPEN_MAX};
 use crate::api::bridge::EncoderState;
 use crate::clock::Deadline;
+use crate::discovery::Place;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::{Role, Seen};
 use crate::discovery::serial::is_pty;
-use crate::discovery::{Place, SerialPlace};
+use crate::discovery::spot::{NotOpened, OpenedPort, SerialSpot};
 use crate::fault::{Fault, FaultKind};
 use crate::transport::Link;
 use crate::transport::pcsc::{PcscLine, PcscOpenError, Service};
-use crate::transport::serial::{OpenError, SerialLine};
+use crate::transport::serial::OpenError;
 use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,10 +32,19 @@ pub(super) struct Opened {
 
 impl Place {
     /// Opens the reader. `learnt` is what an earlier session has learnt of it.
-    pub(super) async fn open(&self, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
+    pub(super) async fn open(&mut self, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {
         match self {
-            Self::Serial(place) => open_serial(place).await,
+            Self::Serial(spot) => open_serial(spot).await,
             Self::Pcsc { attached, .. } => open_pcsc(attached, device_id, learnt),
+        }
+    }
+
+    /// Waits until an open reader is no longer to be used as it is: it is somewhere else, or cannot be told from another
+    /// one any more, or the machine has slept. A reader behind PC/SC tells this by its line. Safe to cancel.
+    pub(super) async fn left(&mut self) {
+        match self {
+            Self::Serial(spot) => spot.left().await,
+            Self::Pcsc { .. } => std::future::pending().await,
         }
     }
 
@@ -43,17 +53,7 @@ impl Place {
     pub(super) async fn worth_a_try(&mut self, device_id: &str, pause: Duration) {
         let until = Deadline::after(pause);
         match self {
-            Self::Serial(place) => {
-                let mut was_there = place.path.exists();
-                loop {
-                    tokio::time::sleep(PORT_LOOK_EVERY).await;
-                    let is_there = place.path.exists();
-                    if is_there && (!was_there || until.has_passed()) {
-                        return;
-                    }
-                    was_there = is_there;
-                }
-            }
+            Self::Serial(spot) => spot.worth_a_try(pause).await,
             Self::Pcsc { attached, reader_name } => {
                 let is_usable = |attached: &Attached| {
                     attached.encoder(device_id).filter(|seen| seen.role == Role::Encoder).cloned()
@@ -79,10 +79,22 @@ impl Place {
     }
 }
 
-async fn open_serial(place: &SerialPlace) -> Result<Opened, Closed> {
-    match SerialLine::open(&place.path, place.baud).await {
-        Ok(line) => Ok(Opened { link: Link::Serial(line, (place.reader.host)()), simulated: is_pty(&place.path) }),
-        Err(error) => {
+async fn open_serial(spot: &mut SerialSpot) -> Result<Opened, Closed> {
+    let error = match spot.open().await {
+        Ok(OpenedPort { line, place }) => {
+            return Ok(Opened { link: Link::Serial(line, (place.reader.host)()), simulated: is_pty(&place.path) });
+        }
+        Err(error) => error,
+    };
+    let (state, fault) = match error {
+        NotOpened::Missing(what) => {
+            let detail = format!("{what} is not there");
+            (EncoderState::Offline, Fault::with_detail(FaultKind::EncoderOffline, detail))
+        }
+        NotOpened::Ambiguous(detail) => {
+            (EncoderState::Unavailable, Fault::with_detail(FaultKind::EncoderAmbiguous, detail))
+        }
+        NotOpened::Open(error) => {
             let (state, kind) = match &error {
                 OpenError::NotFound(_) => (EncoderState::Offline, FaultKind::EncoderOffline),
                 OpenError::Busy { .. } => (EncoderState::Unavailable, FaultKind::PortBusy),
@@ -90,10 +102,11 @@ async fn open_serial(place: &SerialPlace) -> Result<Opened, Closed> {
                     (EncoderState::Unavailable, FaultKind::EncoderOffline)
                 }
             };
-            let pause = if state == EncoderState::Offline { PORT_LOOK_EVERY } else { REOPEN_MAX };
-            Err(Closed { state, fault: Fault::with_detail(kind, error), pause })
+            (state, Fault::with_detail(kind, error))
         }
-    }
+    };
+    let pause = if state == EncoderState::Offline { PORT_LOOK_EVERY } else { REOPEN_MAX };
+    Err(Closed { state, fault, pause })
 }
 
 fn open_pcsc(attached: &watch::Receiver<Attached>, device_id: &str, learnt: Learnt) -> Result<Opened, Closed> {

@@ -43,6 +43,25 @@ impl Registry {
         self.ring();
     }
 
+    /// Gives a device another name, as the configuration has it.
+    pub fn rename(&self, device_id: &str, display_name: &str) {
+        let renamed = match self.lock().get_mut(device_id) {
+            Some(device) if device.found().display_name != display_name => {
+                device.rename(display_name);
+                true
+            }
+            Some(_) | None => false,
+        };
+        if renamed {
+            self.ring();
+        }
+    }
+
+    /// Counts changes, for who wants to see each without taking it from others.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
     /// Says that something about a device is different.
     pub fn ring(&self) {
         self.version.send_modify(|version| *version = version.wrapping_add(1));

@@ -1,6 +1,7 @@
 //! Commands to the reader of an open port, with their failures sorted by what can be done about them.
 
 use crate::clock::{self, Deadline};
+use crate::telemetry::metrics;
 use crate::transport::{ExchangeError, Link};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
@@ -162,6 +163,7 @@ impl Session {
             reply = self.link.exchange(command) => reply.map_err(Trouble::from),
         };
         tracing::trace!(?command, ok = reply.is_ok(), "exchange");
+        metrics::command(reply.is_ok());
         reply
     }
 
@@ -185,7 +187,10 @@ impl Session {
     pub(super) async fn recover(&mut self, trouble: Trouble) -> Result<(), Trouble> {
         match trouble {
             Trouble::PortGone | Trouble::WrongDialect | Trouble::Stopped => Err(trouble),
-            Trouble::Silent | Trouble::TimeUp | Trouble::Reader(_) => self.open().await.map(drop),
+            Trouble::Silent | Trouble::TimeUp | Trouble::Reader(_) => {
+                metrics::recovery("wake");
+                self.open().await.map(drop)
+            }
             Trouble::CardLeft
             | Trouble::CardChanged
             | Trouble::Several

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a card is looked at anew after a step failed. Two lost answers in one job are bad luck, three are a fault.
-const TRIES_MAX: u32 = 3;
+pub(super) const TRIES_MAX: u32 = 3;
 
 /// Looks without a card after which a card that lay there counts as lifted.
 const MISSES_FOR_LIFTED: u32 = 3;
@@ -411,13 +411,17 @@ async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<()
     }
 }
 
-async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
+pub(super) async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
     let mut look = Look::new(keys.clone());
     examine(session, &mut look).await?;
     Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
 }
 
-async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Result<SurveyOutcome, Trouble> {
+pub(super) async fn survey(
+    session: &mut Session,
+    keys: &CardKeys,
+    size: ClassicSize,
+) -> Result<SurveyOutcome, Trouble> {
     let mut survey = Survey::new(size, keys.clone());
     examine(session, &mut survey).await?;
     // A machine that is done has its outcome; without one the card is not touched.
@@ -425,7 +429,13 @@ async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Re
 }
 
 /// Makes the reader usable again and finds the same card, or says how the job ends.
-async fn retry(session: &mut Session, trouble: Trouble, tries: u32, card: Option<Target>, in_doubt: bool) -> End<()> {
+pub(super) async fn retry(
+    session: &mut Session,
+    trouble: Trouble,
+    tries: u32,
+    card: Option<Target>,
+    in_doubt: bool,
+) -> End<()> {
     let give_up = |trouble| failed(trouble, card.as_ref(), in_doubt);
     if tries >= TRIES_MAX {
         return Err(give_up(trouble));
@@ -444,7 +454,7 @@ async fn retry(session: &mut Session, trouble: Trouble, tries: u32, card: Option
 }
 
 /// What a trouble means for the caller, and that the device has to mend it.
-fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, Option<Trouble>) {
+pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, Option<Trouble>) {
     let kind = match trouble {
         Trouble::PortGone => FaultKind::EncoderOffline,
         // The attempt's time was used up by a line that is too slow or too noisy.
@@ -461,7 +471,7 @@ fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) -> (Failure, 
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))
 }
 
-fn refusal(error: PlanError) -> Halt {
+pub(super) fn refusal(error: PlanError) -> Halt {
     Halt::Fault(match error {
         PlanError::TooManyDoors { .. } => Fault::with_detail(FaultKind::CardTooSmall, error),
         PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } => {

@@ -1,13 +1,16 @@
 //! Finds encoders: serial ports with an encoder behind them, and readers behind PC/SC.
 
 pub mod attached;
+pub mod hotplug;
 pub mod pcsc;
 pub mod serial;
+pub mod spot;
+pub mod sysfs;
+pub mod usb;
 
 use attached::Attached;
-use encoder_protocols::dialect::Reader;
+use spot::SerialSpot;
 use std::fmt;
-use std::path::PathBuf;
 use tokio::sync::watch;
 
 /// An encoder, attached or only known.
@@ -26,8 +29,8 @@ pub struct Found {
 /// Where an encoder is.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// On a serial port.
-    Serial(SerialPlace),
+    /// On a serial port, whichever node it has at the moment.
+    Serial(SerialSpot),
     /// Behind PC/SC, under whichever reader name it has at the moment.
     Pcsc {
         /// Its latest name, to show.
@@ -37,22 +40,11 @@ pub enum Place {
     },
 }
 
-/// A serial port with an encoder.
-#[derive(Clone, Debug)]
-pub struct SerialPlace {
-    /// The node to open.
-    pub path: PathBuf,
-    /// How it speaks.
-    pub reader: Reader,
-    /// Line speed after power-up, in bits a second.
-    pub baud: u32,
-}
-
 impl Place {
     /// How it speaks, for people.
     pub fn dialect(&self) -> &'static str {
         match self {
-            Self::Serial(place) => place.reader.dialect,
+            Self::Serial(spot) => spot.dialect(),
             Self::Pcsc { .. } => "pcsc",
         }
     }
@@ -62,7 +54,7 @@ impl fmt::Display for Place {
     /// The port's path or the reader's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Serial(place) => place.path.display().fmt(f),
+            Self::Serial(spot) => f.write_str(spot.shown()),
             Self::Pcsc { reader_name, .. } => f.write_str(reader_name),
         }
     }

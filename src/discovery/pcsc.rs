@@ -7,6 +7,8 @@
 //! To ask for it takes a connection to the reader, without its card. What is no encoder (security keys, readers with
 //! contacts, SAM slots) is known by its name alone and never connected to.
 
+use super::sysfs;
+use super::usb::true_serial;
 use crate::clock::Deadline;
 use crate::transport::pcsc::{Attributes, Meaning, ReaderState, Snapshot, UsbAddress, attributes, meaning};
 use encoder_protocols::dialect::pcsc_storage::{Profile, not_an_encoder, profile_of};
@@ -106,7 +108,7 @@ pub struct UsbDevice {
 impl Readers {
     /// Nothing is known yet. USB devices are looked up in `$SYSFS_PATH`, else in `/sys`.
     pub fn new() -> Self {
-        Self::with_sysfs(&std::env::var_os("SYSFS_PATH").map_or_else(|| PathBuf::from("/sys"), PathBuf::from))
+        Self::with_sysfs(&sysfs::root())
     }
 
     /// The same with another place for sysfs.
@@ -314,13 +316,6 @@ pub fn usb_device(usb_devices: &Path, address: UsbAddress) -> Option<UsbDevice> 
             serial: file("serial").as_deref().and_then(true_serial),
         })
     })
-}
-
-/// A serial number that is one. Devices without any report zeros, or blanks, or nothing but F.
-fn true_serial(text: &str) -> Option<String> {
-    let serial: String = text.trim().chars().filter(|letter| !letter.is_control()).collect();
-    let is_filler = |filler: char| serial.chars().all(|letter| letter.eq_ignore_ascii_case(&filler));
-    (!is_filler('0') && !is_filler('f')).then_some(serial)
 }
 
 #[cfg(test)]

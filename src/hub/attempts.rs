@@ -35,6 +35,7 @@ use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::action_attempts::{self, Attempt, NewAttempt, Settlement};
 use crate::store::hub::jobs::{self, Asking};
 use crate::store::{Connection, Realm, StoreError, Transaction};
+use crate::telemetry::metrics;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -42,11 +43,11 @@ use tracing::Instrument as _;
 /// How often open attempts are looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
-/// After how many looks a node looks at attempts that other nodes have made.
-const LOOK_AROUND_EVERY: u32 = 4;
+/// How often a node without open attempts looks at those that other nodes have made.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(1);
 
-/// After how many looks callers and daemons are forgotten that were not heard of for a while.
-const FORGET_EVERY: u32 = 240;
+/// How often callers and daemons are forgotten that were not heard of for a while.
+const FORGET_EVERY: Duration = Duration::from_mins(1);
 
 /// How an attempt ends: with its result, or with what prevented it.
 pub(super) type End = Result<serde_json::Value, Fault>;
@@ -160,7 +161,9 @@ async fn begin(
         }
         if let Some(end) = known {
             let fault = end.as_ref().err().cloned();
-            attempt.end = Some(settlement(attempt.action_type.work(), end));
+            let settled = settlement(attempt.action_type.work(), end);
+            count(attempt.action_type.work(), &settled);
+            attempt.end = Some(settled);
             action_attempts::create(&mut transaction, &attempt).await?;
             transaction.commit().await?;
             if let Some(fault) = fault {
@@ -297,6 +300,7 @@ async fn settle_with(connection: &mut Connection, attempt: &Attempt, fault: &Fau
     let id = attempt.object.action_attempt_id;
     let settled = action_attempts::settle(connection, id, &end, now()).await?;
     if settled {
+        count(attempt.object.action_type.work(), &end);
         span(id).in_scope(|| log_fault(attempt.acs_encoder_id, fault));
     }
     Ok(settled)
@@ -460,6 +464,9 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
     let settled = in_time && action_attempts::settle(&mut transaction, id, &settlement, now).await?;
     jobs::set_result(&mut transaction, id, request.fence, &request.outcome, settled, now).await?;
     transaction.commit().await?;
+    if settled {
+        count(attempt.object.action_type.work(), &settlement);
+    }
     match &request.outcome {
         Outcome::Failed(failed) => log_fault(attempt.acs_encoder_id, &failed.fault),
         Outcome::Encoded(_) | Outcome::Scanned(_) => tracing::info!(fence = request.fence, settled, "finished"),
@@ -476,33 +483,39 @@ pub(super) async fn resume(hub: &Hub) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends attempts that nobody will finish, until the hub stops.
+/// Ends attempts that nobody will finish, until the hub stops. A node that is alone on its database sleeps while there is
+/// none: each begins here.
 pub(super) async fn sweep(hub: Hub) {
-    // A daemon that was connected before the hub was restarted has a moment to come back.
-    let came_back = clock::Deadline::after(hub.patience().come_back);
-    let mut looks = 0;
+    let mut forget_at = clock::Deadline::after(FORGET_EVERY);
     loop {
+        let is_idle = hub.deadlines().known().is_empty();
+        let pause = match (is_idle, hub.store().is_shared()) {
+            (false, _) => SWEEP_EVERY,
+            // What another node has made, and left behind if it died, is found less often.
+            (true, true) => LOOK_AROUND_EVERY,
+            (true, false) => forget_at.remaining(),
+        };
         tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
+            () = hub.deadlines().begun(), if is_idle => continue,
             () = hub.stop().cancelled() => return,
         }
-        if looks == 0 {
+        if forget_at.has_passed() {
+            forget_at = clock::Deadline::after(FORGET_EVERY);
             hub.limits().forget();
             hub.live().connected();
         }
-        looks = (looks + 1) % FORGET_EVERY;
         let known = hub.deadlines().known();
-        // What another node has made, and left behind if it died, is found less often.
-        if known.is_empty() && !(hub.store().is_shared() && looks % LOOK_AROUND_EVERY == 0) {
+        if known.is_empty() && !hub.store().is_shared() {
             continue;
         }
-        if let Err(error) = sweep_once(&hub, &known, came_back.has_passed()).await {
+        if let Err(error) = sweep_once(&hub, &known).await {
             tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "could not look after attempts");
         }
     }
 }
 
-async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: bool) -> Result<(), StoreError> {
+async fn sweep_once(hub: &Hub, known: &[ActionAttemptId]) -> Result<(), StoreError> {
     let mut connection = hub.store().read().await?;
     let open = action_attempts::open(&mut connection).await?;
     let are_open: BTreeSet<_> = open.iter().map(|(attempt, _)| attempt.object.action_attempt_id).collect();
@@ -513,10 +526,12 @@ async fn sweep_once(hub: &Hub, known: &[ActionAttemptId], bridges_are_known: boo
             Some(bridge) => nodes::is_connected(hub, &mut connection, bridge).await?,
             None => false,
         };
+        // A daemon that was connected before the hub was restarted has a moment to come back.
+        let may_come = bridge.is_some_and(|bridge| hub.awaits(bridge));
         let due = hub.deadlines().of(&attempt);
         let kind = if connected { FaultKind::Expired } else { FaultKind::BridgeDisconnected };
         let over = match attempt.started_at {
-            None => due.deadline.has_passed() || (!connected && bridges_are_known),
+            None => due.deadline.has_passed() || (!connected && !may_come),
             Some(_) => due.given_up.has_passed(),
         };
         if over {
@@ -544,6 +559,20 @@ pub(super) fn settlement(work: Work, end: End) -> Settlement {
         Ok(result) => Settlement::Success(result),
         Err(fault) => Settlement::Error(AttemptError { kind: fault.kind.error_type(work), message: fault.message }),
     }
+}
+
+/// Counts an attempt that ended.
+fn count(work: Work, end: &Settlement) {
+    let work = match work {
+        Work::Encode => "encode",
+        Work::Scan | Work::ScanToAssign => "scan",
+        Work::Assign => "assign",
+    };
+    let outcome = match end {
+        Settlement::Success(_) => "success",
+        Settlement::Error(error) => error.kind.as_str(),
+    };
+    metrics::attempt_settled(work, outcome);
 }
 
 fn log_fault(encoder: Option<AcsEncoderId>, fault: &Fault) {

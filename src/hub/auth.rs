@@ -29,9 +29,9 @@ use uuid::Uuid;
 /// The header that names a workspace.
 const WORKSPACE: &str = "seam-workspace";
 
-/// Where a request comes from.
+/// Where a request comes from: in its extensions, from the connection that it came over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub struct Peer(pub IpAddr);
 
 /// Somebody who may ask.
 pub(super) trait Caller: Sized + Send {
@@ -95,6 +95,26 @@ impl Caller for Application {
         let system =
             if workspace == hub.system().workspace_id { hub.system() } else { system_of(hub, workspace).await? };
         Ok(Self { system, is_owner: false, key: Some(hash) })
+    }
+}
+
+/// Headers by which proxies say for whom they ask.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// Whoever watches the service: somebody on this machine, or with a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watcher;
+
+impl Caller for Watcher {
+    const SCHEME: Option<&'static str> = None;
+
+    async fn admit(hub: &Hub, headers: &HeaderMap, peer: Peer) -> Result<Self, ApiError> {
+        // A proxy on this machine asks for others.
+        let is_here = peer.0.to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
+        if !is_here {
+            Application::admit(hub, headers, peer).await?;
+        }
+        Ok(Self)
     }
 }
 

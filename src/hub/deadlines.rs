@@ -10,6 +10,7 @@ use crate::store::hub::action_attempts::Attempt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// When an attempt is over.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +25,14 @@ pub(super) struct Due {
 #[derive(Debug)]
 pub(super) struct Deadlines {
     due: Mutex<BTreeMap<ActionAttemptId, Due>>,
+    /// Rung when there is an open attempt again.
+    begun: Notify,
     finish: Duration,
 }
 
 impl Deadlines {
     pub(super) fn new(finish: Duration) -> Self {
-        Self { due: Mutex::default(), finish }
+        Self { due: Mutex::default(), begun: Notify::new(), finish }
     }
 
     fn due(&self) -> MutexGuard<'_, BTreeMap<ActionAttemptId, Due>> {
@@ -41,7 +44,13 @@ impl Deadlines {
     pub(super) fn begin(&self, id: ActionAttemptId, left: Duration) -> Due {
         let due = Due { deadline: Deadline::after(left), given_up: Deadline::after(left + self.finish) };
         self.due().insert(id, due);
+        self.begun.notify_one();
         due
+    }
+
+    /// Waits until an attempt has begun since this was last waited for. One task waits.
+    pub(super) async fn begun(&self) {
+        self.begun.notified().await;
     }
 
     /// The deadline of an open attempt.

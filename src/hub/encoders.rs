@@ -12,7 +12,7 @@ use crate::store::{Connection, StoreError};
 
 /// Why nothing can be done on an encoder right now, if so.
 ///
-/// A daemon that asks for work but has not yet said how the encoder is gets the job: it knows better.
+/// A daemon that was not heard of since the hub was started has a moment to come back. One that asks for work but has not yet said how the encoder is gets the job: it knows better.
 pub(super) async fn fault(
     hub: &Hub,
     connection: &mut Connection,
@@ -20,6 +20,9 @@ pub(super) async fn fault(
 ) -> Result<Option<Fault>, StoreError> {
     let Some(bridge) = encoder.bridge_id else { return Ok(Some(FaultKind::EncoderNotLinked.into())) };
     let connected = nodes::is_connected(hub, &mut *connection, bridge).await?;
+    if !connected && hub.awaits(bridge) && encoder.device_id.is_some() {
+        return Ok(None);
+    }
     let reported = acs_encoders::reported(connection, encoder.acs_encoder_id).await?;
     Ok(fault_of(encoder, connected, reported.as_ref()))
 }

@@ -4,7 +4,7 @@
 
 use crate::api::id::BridgeId;
 use crate::clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     bridges: Arc<Mutex<BTreeMap<BridgeId, Bridge>>>,
+    /// All that were heard of since the start.
+    heard: Arc<Mutex<BTreeSet<BridgeId>>>,
     /// How long a daemon counts as connected after it last asked.
     patience: Duration,
 }
@@ -28,7 +30,7 @@ struct Bridge {
 
 impl Live {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { bridges: Arc::default(), patience }
+        Self { bridges: Arc::default(), heard: Arc::default(), patience }
     }
 
     fn bridges(&self) -> MutexGuard<'_, BTreeMap<BridgeId, Bridge>> {
@@ -38,6 +40,7 @@ impl Live {
 
     /// Notes that a daemon said something.
     pub(super) fn heard(&self, bridge: BridgeId) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(bridge);
         let now = clock::now();
         let new = || Bridge { polls_open: 0, seen_at: now, bell: Arc::default() };
         self.bridges().entry(bridge).or_insert_with(new).seen_at = now;
@@ -51,6 +54,11 @@ impl Live {
         let seen = bridges.entry(bridge).or_insert_with(new);
         seen.polls_open += 1;
         OpenPoll { bell: Arc::clone(&seen.bell), live: self.clone(), bridge }
+    }
+
+    /// Whether a daemon has been heard of since the start.
+    pub(super) fn was_heard(&self, bridge: BridgeId) -> bool {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).contains(&bridge)
     }
 
     /// Whether a daemon asks this node for work, or did so a moment ago.

@@ -15,6 +15,7 @@
 //! | `encoders` | how encoders are right now |
 //! | `live`, `nodes` | which daemons ask for work, this node and the others |
 //! | `property`, `import` | puts properties into the database; reads what people write of them |
+//! | `retention` | forgets what happened long ago |
 //! | `pairing` | how desks get their tokens |
 //! | `routes` | one file a resource, all routes in one table |
 //! | `call` | what a handler gets, and how it becomes a route |
@@ -42,25 +43,32 @@ pub mod openapi;
 mod pairing;
 mod property;
 mod request;
+mod retention;
 mod routes;
 mod server;
 mod simulation;
 mod stream;
 mod webhooks;
 
+pub use self::auth::Peer;
 use self::deadlines::Deadlines;
 use self::limits::Limits;
 use self::live::Live;
 use self::nodes::Nodes;
+pub use self::retention::Retention;
 pub use self::webhooks::WebhookPatience;
 use self::webhooks::{Mailroom, deliver};
 use crate::api::id::BridgeId;
+use crate::clock;
 use crate::store::hub::SCHEMA;
 use crate::store::hub::acs_encoders;
 use crate::store::hub::acs_systems::SystemIds;
 use crate::store::hub::webhook_deliveries;
 use crate::store::{Database, Realm, Ring, StoreError};
+use crate::telemetry::Readiness;
+use axum::Router;
 use secrecy::SecretString;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +101,35 @@ pub struct Settings {
     pub webhook_allow_private: bool,
     /// How many requests a second each key may make; 0: without a bound.
     pub requests_per_second: u32,
+    /// The process around it.
+    pub service: Service,
+    /// What is served beside the hub's own paths; `None`: nothing.
+    pub front: Option<Front>,
+    /// For how long it keeps what happened.
+    pub retention: Retention,
+}
+
+/// What the process around a hub has for it. The default is for a hub that is alone in its process.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    /// A socket that listens where [`Settings::listen`] says, from [`listen`]; absent: the hub makes one.
+    pub listener: Option<Arc<std::net::TcpListener>>,
+    /// Cancelled when the hub will stop soon. It serves on, and closes each connection behind its next answer, so that
+    /// nobody's request meets a connection that is just being closed.
+    pub closing: CancellationToken,
+    /// What the process knows of the other hops; the hub adds its own.
+    pub readiness: Readiness,
+}
+
+/// Puts something before the hub's paths, such as a page at `/`: gets the hub's router, returns what is served. Requests
+/// carry their [`Peer`]; the hub knows nothing else of what stands there.
+#[derive(Clone)]
+pub struct Front(pub Arc<dyn Fn(Router) -> Router + Send + Sync>);
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Front(..)")
+    }
 }
 
 /// A property: what the hub serves as its access system.
@@ -131,6 +168,8 @@ pub struct Patience {
     pub lease: Duration,
     /// How deliveries to webhooks are tried.
     pub webhooks: WebhookPatience,
+    /// How often is looked for what may be forgotten.
+    pub retention: Duration,
 }
 
 impl Default for Patience {
@@ -142,6 +181,7 @@ impl Default for Patience {
             come_back: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             webhooks: WebhookPatience::default(),
+            retention: Duration::from_hours(1),
         }
     }
 }
@@ -180,17 +220,54 @@ pub enum HubError {
 pub struct RunningHub {
     /// Where it listens.
     pub address: SocketAddr,
+    hub: Hub,
     join: JoinHandle<()>,
 }
 
 impl RunningHub {
+    /// Takes over a property that was changed in the configuration.
+    pub async fn set_property(&self, property: Option<&PropertySettings>) -> Result<(), StoreError> {
+        property::put(self.hub.store(), property).await.map(drop)
+    }
+
     /// Waits until the hub has stopped, which it does when its token is cancelled.
     pub async fn stopped(self) {
+        drop(self.hub);
         if let Err(error) = self.join.await {
             tracing::error!(error = %error, "the hub ended badly");
         }
     }
 }
+
+/// Listens where a hub is to serve. A kept socket is used if it is there already: then nobody who called meanwhile was
+/// refused. Whether it was.
+pub fn listen(
+    address: SocketAddr,
+    kept: Option<Arc<std::net::TcpListener>>,
+) -> Result<(Arc<std::net::TcpListener>, bool), HubError> {
+    let is_there = |kept: &Arc<std::net::TcpListener>| {
+        kept.local_addr()
+            .is_ok_and(|at| at.ip() == address.ip() && (address.port() == 0 || at.port() == address.port()))
+    };
+    if let Some(kept) = kept.filter(is_there) {
+        return Ok((kept, true));
+    }
+    let unusable = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            HubError::PortInUse { address }
+        } else {
+            HubError::Listen { address, source }
+        }
+    };
+    // The standard library sets SO_REUSEADDR, so that connections that have just ended are not in the way.
+    let listener = std::net::TcpListener::bind(address).map_err(unusable)?;
+    // The library's own backlog is 128 connections; calling again makes it longer.
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| unusable(error.into()))?;
+    Ok((Arc::new(listener), false))
+}
+
+/// Connections that may wait to be accepted, also while the program is started anew. The system's own limit is 4096.
+const BACKLOG: i32 = 4096;
 
 /// Starts a hub, which serves until the token is cancelled.
 ///
@@ -202,19 +279,19 @@ pub async fn serve(settings: Settings, stop: CancellationToken) -> Result<Runnin
 
 /// Starts a hub with another patience.
 pub async fn serve_with(
-    settings: Settings,
+    mut settings: Settings,
     patience: Patience,
     stop: CancellationToken,
 ) -> Result<RunningHub, HubError> {
     let address = settings.listen;
-    let unusable = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
-            HubError::PortInUse { address }
-        } else {
-            HubError::Listen { address, source }
-        }
+    let (listener, _) = listen(address, settings.service.listener.take())?;
+    let unusable = |source: io::Error| HubError::Listen { address, source };
+    let listener = match Arc::try_unwrap(listener) {
+        Ok(listener) => listener,
+        Err(shared) => shared.try_clone().map_err(unusable)?,
     };
-    let listener = TcpListener::bind(address).await.map_err(unusable)?;
+    listener.set_nonblocking(true).map_err(unusable)?;
+    let listener = TcpListener::from_std(listener).map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     let store = Database::open(&settings.database, SCHEMA).await?;
     let system = property::put(&store, settings.property.as_ref()).await?;
@@ -223,7 +300,9 @@ pub async fn serve_with(
     let (nodes, allow_private) = (Nodes::new(), settings.webhook_allow_private);
     let mailroom = Mailroom::new(store.clone(), nodes.id, patience.webhooks, allow_private, stop.clone())
         .map_err(HubError::Client)?;
+    let came_up = clock::Deadline::after(patience.come_back);
     let hub = Hub(Arc::new(Inner {
+        came_up,
         store,
         system,
         live: Live::new(patience.bridge),
@@ -243,19 +322,27 @@ pub async fn serve_with(
     }
     attempts::resume(&hub).await?;
     tracing::info!(%address, database = %hub.store().place(), "hub listens");
+    let closing = hub.0.settings.service.closing.clone();
+    let running = hub.clone();
     let join = tokio::spawn(async move {
         let helpers = TaskTracker::new();
         helpers.spawn(attempts::sweep(hub.clone()));
         helpers.spawn(nodes::keep(hub.clone()));
+        helpers.spawn(retention::keep(hub.clone()));
         helpers.spawn(pass_on(hub.clone(), rings));
         helpers.spawn(deliver(Arc::new(mailroom), hub.changed()));
         helpers.close();
-        server::run(listener, routes::router(&hub), stop).await;
+        let router = routes::router(&hub);
+        let router = match &hub.0.settings.front {
+            Some(front) => (front.0)(router),
+            None => router,
+        };
+        server::run(listener, router, closing, stop).await;
         helpers.wait().await;
         hub.store().close().await;
         tracing::info!(%address, "hub stopped");
     });
-    Ok(RunningHub { address, join })
+    Ok(RunningHub { address, hub: running, join })
 }
 
 /// Rings for those who wait for what was committed, until the hub stops.
@@ -267,8 +354,8 @@ async fn pass_on(hub: Hub, mut rings: broadcast::Receiver<Ring>) {
         };
         match heard {
             Ok(Ring::Job(bridge)) => hub.live().ring(BridgeId(bridge)),
-            // Nobody waits for what became of a delivery.
-            Ok(Ring::Changed(Realm::Webhook(_))) => {}
+            // Nobody waits for what became of a delivery, or for what is forgotten.
+            Ok(Ring::Changed(Realm::Webhook(_) | Realm::Upkeep)) => {}
             Ok(Ring::Changed(_)) => hub.0.changed.send_modify(|count| *count += 1),
             Err(RecvError::Lagged(_)) => {
                 hub.live().ring_all();
@@ -284,6 +371,8 @@ async fn pass_on(hub: Hub, mut rings: broadcast::Receiver<Ring>) {
 struct Hub(Arc<Inner>);
 
 struct Inner {
+    /// Until then daemons that were connected before the start may come back.
+    came_up: clock::Deadline,
     store: Database,
     system: SystemIds,
     live: Live,
@@ -297,9 +386,26 @@ struct Inner {
     settings: Settings,
 }
 
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("database", self.store().place()).finish_non_exhaustive()
+    }
+}
+
 impl Hub {
     fn store(&self) -> &Database {
         &self.0.store
+    }
+
+    /// Whether a daemon that is not connected may just be coming back: this hub has been up for a moment only, and has not
+    /// heard of it yet.
+    fn awaits(&self, bridge: BridgeId) -> bool {
+        !self.0.came_up.has_passed() && !self.live().was_heard(bridge)
+    }
+
+    /// What the process around it knows.
+    fn readiness(&self) -> &Readiness {
+        &self.0.settings.service.readiness
     }
 
     /// The access system of the first workspace, which the configuration names.
@@ -338,6 +444,10 @@ impl Hub {
 
     fn allows_simulation(&self) -> bool {
         self.0.settings.allow_simulate
+    }
+
+    fn retention(&self) -> Retention {
+        self.0.settings.retention
     }
 
     fn patience(&self) -> Patience {

@@ -3,8 +3,9 @@
 use super::auth::Peer;
 use super::error::panicked;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use hyper::body::Incoming;
@@ -37,9 +38,17 @@ const HEAD_TIME_MAX: Duration = Duration::from_mins(1);
 /// How long requests in flight may take to end when the hub stops.
 const STOP_TIME_MAX: Duration = Duration::from_millis(1500);
 
-/// Serves until the token is cancelled and the connections have ended.
-pub(super) async fn run(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let router = router.layer(CatchPanicLayer::custom(|_| panicked())).layer(middleware::from_fn(with_request_id));
+/// How long a connection without a request in flight stays open once the hub is closing: a caller that polls sends its
+/// next request within that time, and is told with the answer that the connection ends.
+const LAST_REQUEST_MAX: Duration = Duration::from_millis(500);
+
+/// Serves until `stop` and the connections have ended; from `closing` on each answer ends its connection.
+pub(super) async fn run(listener: TcpListener, router: Router, closing: CancellationToken, stop: CancellationToken) {
+    let ends = Ends { closing: closing.clone(), stop: stop.clone() };
+    let router = router
+        .layer(CatchPanicLayer::custom(|_| panicked()))
+        .layer(middleware::from_fn_with_state(closing, with_close))
+        .layer(middleware::from_fn(with_request_id));
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(connections_max()));
     loop {
@@ -49,7 +58,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, stop: Cancellatio
         };
         match accepted {
             Some((stream, peer, place)) => {
-                connections.spawn(connection(stream, peer, place, router.clone(), stop.clone()));
+                connections.spawn(connection(stream, peer, place, router.clone(), ends.clone()));
             }
             // Out of file descriptors, for instance: waiting for some to be closed is all that helps.
             None => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -87,13 +96,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    place: OwnedSemaphorePermit,
-    router: Router,
-    stop: CancellationToken,
-) {
+async fn connection(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit, router: Router, ends: Ends) {
     // Answers are small; without this each would wait for the other side's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "no TCP_NODELAY");
@@ -109,7 +112,7 @@ async fn connection(
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
+        () = ends.due() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(STOP_TIME_MAX, connection).await {
                 Ok(ended) => ended,
@@ -121,6 +124,41 @@ async fn connection(
         tracing::debug!(error = %error, "connection ended");
     }
     drop(place);
+}
+
+/// When a connection is to end.
+#[derive(Clone, Debug)]
+struct Ends {
+    closing: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Ends {
+    /// Waits until the hub stops, and so long that whoever has an open connection has used it once more if it was said
+    /// before that the hub is closing.
+    async fn due(&self) {
+        let used = async {
+            self.closing.cancelled().await;
+            tokio::time::sleep(LAST_REQUEST_MAX).await;
+        };
+        let mut used = pin!(used);
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = &mut used => return self.stop.cancelled().await,
+        }
+        if self.closing.is_cancelled() {
+            used.await;
+        }
+    }
+}
+
+/// Ends the connection behind the answer while the hub is closing.
+async fn with_close(State(closing): State<CancellationToken>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if closing.is_cancelled() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Gives every response the id that the SDKs show as `request_id`.
@@ -150,7 +188,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let server = tokio::spawn(run(listener, Router::new().route("/", get(panics)), stop.clone()));
+        let server =
+            tokio::spawn(run(listener, Router::new().route("/", get(panics)), CancellationToken::new(), stop.clone()));
         for _ in 0..2 {
             let answer = reqwest::get(&url).await.unwrap();
             assert_eq!(answer.status(), 500);

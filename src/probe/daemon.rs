@@ -28,7 +28,7 @@ pub(super) fn look(context: &Context) -> Vec<Finding> {
             let message = format!("the service runs and nobody answers at {}", path.display());
             Finding::failed(NAME, message).remedy("sudo systemctl restart encoderd")
         }
-        Some(ControlError::NotRunning { .. }) | None => {
+        Some(ControlError::NotRunning { .. } | ControlError::Ended) | None => {
             let remedy = if context.unit.file.is_some() { "sudo systemctl start encoderd" } else { "encoderd run" };
             Finding::note(NAME, "encoderd does not run with this configuration; ports are looked at directly")
                 .remedy(remedy)

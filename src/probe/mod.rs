@@ -184,7 +184,7 @@ impl Context {
         };
         let (status, silence) = match asked {
             Some(Ok(Answer::Status(status))) => (Some(status), None),
-            Some(Ok(Answer::Card(_) | Answer::Done | Answer::Error { .. })) => {
+            Some(Ok(Answer::Card(_) | Answer::Erased { .. } | Answer::Done | Answer::Error { .. })) => {
                 (None, Some(ControlError::BadAnswer("not a status".to_owned())))
             }
             Some(Err(error)) => (None, Some(error)),
@@ -260,7 +260,7 @@ async fn asked(socket: &Path) -> Result<Answer, ControlError> {
 fn runs_unseen(silence: Option<&ControlError>) -> bool {
     match silence {
         Some(ControlError::PermissionDenied { .. } | ControlError::BadAnswer(_) | ControlError::Refused(_)) => true,
-        Some(ControlError::NotRunning { .. } | ControlError::Bind { .. }) | None => false,
+        Some(ControlError::NotRunning { .. } | ControlError::Bind { .. } | ControlError::Ended) | None => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The serial ports that encoderd uses, and what answers at them where no daemon runs.
 
 use super::Tty;
-use crate::config::{Config, SerialDiscovery};
+use crate::config::{Config, SerialAt, SerialDiscovery, SerialPort};
 use crate::control::{EncoderAnswer, StatusAnswer};
 use crate::device::check::{PortCheck, PortCheckError, check};
 use crate::discovery::serial::{is_pty, same_node};
@@ -58,16 +58,20 @@ pub(super) fn claimed(config: Option<&Config>, ttys: &[Tty], only: Option<&(Path
     let mut claimed: Vec<Claimed> = config
         .serial
         .iter()
-        .map(|port| Claimed {
-            path: port.path.clone(),
-            reader: port.dialect,
-            baud: port.baud.unwrap_or(port.dialect.baud),
-            tty: at(&port.path),
-            is_configured: true,
+        .map(|port| {
+            let path = node(port, ttys);
+            Claimed {
+                reader: port.dialect,
+                baud: port.baud.unwrap_or(port.dialect.baud),
+                tty: at(&path),
+                path,
+                is_configured: true,
+            }
         })
         .collect();
     if config.discovery.serial == SerialDiscovery::Known {
-        let is_new = |tty: &Tty| !config.serial.iter().any(|port| same_node(&port.path, &tty.node));
+        let configured: Vec<PathBuf> = claimed.iter().map(|port| port.path.clone()).collect();
+        let is_new = |tty: &Tty| !configured.iter().any(|path| same_node(path, &tty.node));
         for tty in ttys.iter().filter(|tty| is_new(tty)) {
             let Some(reader) = known(tty) else { continue };
             claimed.push(Claimed {
@@ -80,6 +84,16 @@ pub(super) fn claimed(config: Option<&Config>, ttys: &[Tty], only: Option<&(Path
         }
     }
     claimed
+}
+
+/// The node that an entry of the configuration means; its key and value where nothing is plugged in for them.
+fn node(port: &SerialPort, ttys: &[Tty]) -> PathBuf {
+    let meant = match &port.at {
+        SerialAt::Path(path) => return path.clone(),
+        SerialAt::UsbSerial(serial) => ttys.iter().find(|tty| tty.serial.as_ref() == Some(serial)),
+        SerialAt::UsbPort(socket) => ttys.iter().find(|tty| tty.port == *socket),
+    };
+    meant.map_or_else(|| PathBuf::from(port.at.to_string()), |tty| tty.node.clone())
 }
 
 /// The dialect of a product that is an encoder and nothing else.

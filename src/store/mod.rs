@@ -18,6 +18,7 @@
 //!
 //! Queries are functions over `&mut Connection`, so that the same one runs inside a transaction and outside.
 
+pub mod copy;
 pub mod hub;
 mod postgres;
 mod readers;
@@ -27,6 +28,7 @@ mod writer;
 
 use self::readers::{Reader, Readers};
 use self::writer::{Turn, Writer};
+use crate::telemetry::metrics;
 use sqlx::any::AnyConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Executor, Row};
@@ -81,6 +83,8 @@ pub enum Realm {
     Workspace(Uuid),
     /// What is to be delivered to one webhook.
     Webhook(Uuid),
+    /// What is forgotten because it is old: one node at a time does it.
+    Upkeep,
 }
 
 /// Something that was committed, for those who wait for it.
@@ -115,6 +119,12 @@ impl Transaction {
 
     /// Makes everything that was written in it last.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let committed = self.commit_uncounted().await;
+        metrics::commit(committed.is_ok());
+        committed
+    }
+
+    async fn commit_uncounted(self) -> Result<(), StoreError> {
         let Self { inner, realm, jobs, rings } = self;
         match inner {
             Begun::Sqlite(turn) => turn.commit(move || ring(&rings, realm, jobs)).await?,
@@ -333,6 +343,20 @@ impl StoreError {
     }
 }
 
+/// The file that a database address names; `None`: it is not a file's.
+pub fn file_of(url: &str) -> Result<Option<PathBuf>, StoreError> {
+    if is_postgres(url) { Ok(None) } else { sqlite::path_of(url).map(Some) }
+}
+
+/// Whether a database address holds a password.
+pub fn has_password(url: &str) -> bool {
+    sqlite::without_password(url) != url
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
+}
+
 /// An open database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -365,8 +389,7 @@ impl Database {
         sqlx::any::install_default_drivers();
         let (rings, _) = broadcast::channel(RINGS_MAX);
         let closed = CancellationToken::new();
-        let is_postgres = url.starts_with("postgres:") || url.starts_with("postgresql:");
-        let (engine, place) = if is_postgres {
+        let (engine, place) = if is_postgres(url) {
             let (pool, place) = postgres::connect(url).await?;
             (Engine::Postgres(pool), place)
         } else {

@@ -75,6 +75,7 @@ pub(super) async fn lock(connection: &mut Connection, realm: Realm) -> Result<()
 fn lock_key(realm: Realm) -> i64 {
     match realm {
         Realm::Common => 0x0065_6E63_6F64_6572,
+        Realm::Upkeep => 0x0065_6E63_6F64_6573,
         Realm::Workspace(id) | Realm::Webhook(id) => {
             let (high, low) = id.as_u64_pair();
             (high ^ low).cast_signed()
@@ -175,5 +176,6 @@ mod tests {
         let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
         assert_ne!(lock_key(Realm::Workspace(one)), lock_key(Realm::Workspace(other)));
         assert_ne!(lock_key(Realm::Workspace(one)), lock_key(Realm::Common));
+        assert_ne!(lock_key(Realm::Upkeep), lock_key(Realm::Common));
     }
 }

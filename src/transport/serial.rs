@@ -10,8 +10,10 @@
 //!   on a thread for blocking work.
 
 use super::{Gone, Line, WRITE_BOUND};
+use futures_util::FutureExt as _;
 use std::path::{Path, PathBuf};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
 
 /// Why a port cannot be opened.
@@ -48,7 +50,42 @@ fn holder_text(holders: &[String]) -> String {
 /// An open serial port.
 #[derive(Debug)]
 pub struct SerialLine {
-    stream: Option<SerialStream>,
+    stream: Option<Stream>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tty(SerialStream),
+    Memory(DuplexStream),
+}
+
+/// Where ports are opened.
+#[derive(Clone, Debug, Default)]
+pub enum Ports {
+    /// In the system.
+    #[default]
+    System,
+    /// In memory, for tests of all that stands on ports in simulated time: with each open the far end of a line goes out
+    /// with the path that was opened.
+    Memory(mpsc::UnboundedSender<(PathBuf, DuplexStream)>),
+}
+
+/// What a line in memory holds: as much as a tty.
+const MEMORY_BYTES_MAX: usize = 4096;
+
+impl Ports {
+    /// Opens a port, as [`SerialLine::open`].
+    pub async fn open(&self, path: &Path, baud: u32) -> Result<SerialLine, OpenError> {
+        match self {
+            Self::System => SerialLine::open(path, baud).await,
+            Self::Memory(ends) => {
+                let (near, far) = tokio::io::duplex(MEMORY_BYTES_MAX);
+                let gone = || OpenError::NotFound(path.to_path_buf());
+                ends.send((path.to_path_buf(), far)).map_err(|_| gone())?;
+                Ok(SerialLine { stream: Some(Stream::Memory(near)) })
+            }
+        }
+    }
 }
 
 impl SerialLine {
@@ -67,7 +104,7 @@ fn open_blocking(path: &Path, baud: u32) -> Result<SerialLine, OpenError> {
         tokio_serial::new(path.to_string_lossy(), baud).open_native_async().map_err(|error| classify(path, &error))?;
     // A pty or an odd UART may not support it; then there is nothing to throw away either.
     let _unsupported = stream.clear(ClearBuffer::All);
-    Ok(SerialLine { stream: Some(stream) })
+    Ok(SerialLine { stream: Some(Stream::Tty(stream)) })
 }
 
 fn classify(path: &Path, error: &tokio_serial::Error) -> OpenError {
@@ -108,32 +145,49 @@ pub fn holders(path: &Path) -> Vec<String> {
 
 impl Line for SerialLine {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        let stream = self.stream.as_mut().ok_or(Gone)?;
-        match tokio::time::timeout(WRITE_BOUND, stream.write_all(bytes)).await {
+        let written = match self.stream.as_mut().ok_or(Gone)? {
+            Stream::Tty(stream) => tokio::time::timeout(WRITE_BOUND, stream.write_all(bytes)).await,
+            Stream::Memory(stream) => tokio::time::timeout(WRITE_BOUND, stream.write_all(bytes)).await,
+        };
+        match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Gone> {
-        match self.stream.as_mut().ok_or(Gone)?.read(buffer).await {
+        let read = match self.stream.as_mut().ok_or(Gone)? {
+            Stream::Tty(stream) => stream.read(buffer).await,
+            Stream::Memory(stream) => stream.read(buffer).await,
+        };
+        match read {
             Ok(0) | Err(_) => Err(Gone),
             Ok(read) => Ok(read),
         }
     }
 
     fn set_baud(&mut self, baud: u32) -> Result<(), Gone> {
-        self.stream.as_mut().ok_or(Gone)?.set_baud_rate(baud).map_err(|_| Gone)
+        match self.stream.as_mut().ok_or(Gone)? {
+            Stream::Tty(stream) => stream.set_baud_rate(baud).map_err(|_| Gone),
+            Stream::Memory(_) => Ok(()),
+        }
     }
 
     fn discard_input(&mut self) -> Result<(), Gone> {
-        self.stream.as_ref().ok_or(Gone)?.clear(ClearBuffer::Input).map_err(|_| Gone)
+        match self.stream.as_mut().ok_or(Gone)? {
+            Stream::Tty(stream) => stream.clear(ClearBuffer::Input).map_err(|_| Gone),
+            Stream::Memory(stream) => {
+                let mut past = [0; MEMORY_BYTES_MAX];
+                while let Some(Ok(1..)) = stream.read(&mut past).now_or_never() {}
+                Ok(())
+            }
+        }
     }
 }
 
 impl Drop for SerialLine {
     fn drop(&mut self) {
-        let Some(stream) = self.stream.take() else { return };
+        let Some(Stream::Tty(stream)) = self.stream.take() else { return };
         let _gone = stream.clear(ClearBuffer::Output);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Not awaited: a close that hangs must not hold up the device's task.

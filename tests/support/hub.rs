@@ -6,7 +6,7 @@ use encoderd::api::bridge::{
 };
 use encoderd::clock;
 use encoderd::fault::{Fault, FaultKind};
-use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, RunningHub, Settings};
+use encoderd::hub::{self, EntranceSettings, Patience, PropertySettings, Retention, RunningHub, Service, Settings};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -59,6 +59,7 @@ pub async fn postgres() -> String {
 
 pub fn settings(database: String) -> Settings {
     Settings {
+        front: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         database,
         card_wait: Duration::from_secs(8),
@@ -72,6 +73,8 @@ pub fn settings(database: String) -> Settings {
         allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
+        service: Service::default(),
+        retention: Retention::default(),
     }
 }
 

@@ -121,7 +121,8 @@ pub fn renew(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSiz
     }
 }
 
-fn require_readable(view: &CardView) -> Result<(), PlanError> {
+/// Refuses a card with a slot that cannot be read.
+pub(super) fn require_readable(view: &CardView) -> Result<(), PlanError> {
     for slot in Slot::BOTH {
         if let SlotState::Unreadable { sector } = *view.slot(slot) {
             return Err(PlanError::SlotUnreadable { slot, sector });

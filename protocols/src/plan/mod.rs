@@ -1,19 +1,21 @@
 //! Plans: what to do with a card, as data.
 //!
 //! First look, with a machine that only reads ([`Look`], [`Survey`], [`BlankCheck`]; all driven through [`Examine`]).
-//! Then plan, which is pure ([`encode`], [`PersonalizePlan`]). Then run the steps one after the other: nothing branches
+//! Then plan, which is pure ([`encode`], [`erase`], [`PersonalizePlan`]). Then run the steps one after the other: nothing branches
 //! between two writes. A step that fails ends the plan; the next attempt looks again and plans anew.
 //!
 //! A plan may be left only after a [`Step::Reached`] whose point is [safe](SafePoint::is_safe_to_stop).
 
 mod blank;
 mod encode;
+mod erase;
 mod look;
 mod personalize;
 mod survey;
 
 pub use blank::{BlankCheck, BlankOutcome, NotBlank};
 pub use encode::{EncodePlan, PlanError, encode, renew};
+pub use erase::{ErasePlan, erase};
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};

@@ -4,7 +4,7 @@ mod check;
 mod pcscd;
 
 use super::{print, say};
-use crate::config::{Config, Entrance, Property, SerialDiscovery, SerialPort};
+use crate::config::{Config, Entrance, Property, SerialAt, SerialDiscovery, SerialPort};
 use crate::control::{Answer, Request, ask};
 use crate::daemon::{self, Daemon, DaemonError};
 use crate::emulator::{CardSpec, Emulator, Kind, Settings};
@@ -94,7 +94,7 @@ struct Emulators {
 impl Demo {
     /// Runs it until it is stopped or its check is over.
     async fn run(&self, check: bool, stopped: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
-        let daemon = match Daemon::start(self.config.clone()).await {
+        let daemon = match Daemon::start(self.config.clone(), crate::daemon::systemd::Kept::default()).await {
             Ok(daemon) => daemon,
             Err(DaemonError::Hub(HubError::PortInUse { address })) => {
                 bail!("{address} is in use by another program, perhaps another demo; choose another port with --port")
@@ -168,7 +168,7 @@ impl Demo {
             },
             (None, Some(port)) => Kind::Serial {
                 reader: reader(port.dialect.dialect).context("the demo's dialect exists")?,
-                link: Some(port.path.clone()),
+                link: port.at.path().map(Path::to_path_buf),
             },
             (None, None) => bail!("the demo has a port for each encoder"),
         };
@@ -195,7 +195,7 @@ async fn name(caller: &Caller, control: &Path, encoders: LiveEncoders) -> anyhow
     for (device, (name, _)) in devices.into_iter().zip(ENCODERS) {
         match ask(control, &Request::Rename { device, name: name.to_owned() }).await? {
             Answer::Done => {}
-            other @ (Answer::Status(_) | Answer::Card(_) | Answer::Error { .. }) => {
+            other @ (Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Error { .. }) => {
                 bail!("a virtual reader was not named: {other:?}")
             }
         }
@@ -252,6 +252,7 @@ fn control_socket(directory: &Path, encoder: &str) -> PathBuf {
 fn config(directory: &Path, port: u16, is_pcsc: bool) -> Config {
     let mut config = Config::default();
     config.daemon.state_dir = directory.to_path_buf();
+    config.backup.nightly = false;
     config.hub.listen = SocketAddr::from(([127, 0, 0, 1], port));
     // Whoever tries things out has the receiver of his webhooks on the same machine.
     config.hub.webhook_allow_private = true;
@@ -263,7 +264,7 @@ fn config(directory: &Path, port: u16, is_pcsc: bool) -> Config {
         .iter()
         .filter_map(|(name, _)| {
             Some(SerialPort {
-                path: directory.join(format!("{}.tty", file_name(name))),
+                at: SerialAt::Path(directory.join(format!("{}.tty", file_name(name)))),
                 dialect: *reader("pn532")?,
                 baud: None,
                 name: Some((*name).to_owned()),

@@ -24,20 +24,24 @@ mod webhooks;
 mod workspaces;
 
 use super::Hub;
-use super::auth::{Application, Caller};
+use super::auth::Caller;
 use super::call::{Call, Describe, Handler, describe, endless, service};
 use super::error::{ApiError, Invalid};
 use super::{openapi, stream};
 use crate::api::acs_entrances::AcsEntrance;
 use crate::api::events::Event;
+use crate::api::health::Ready;
 use crate::api::id::{AcsEntranceId, AcsSystemId, ElsewhereId};
 use crate::api::parameters::AnyOf;
 use crate::api::time::Time;
 use crate::clock;
 use crate::store::Connection;
 use crate::store::hub::acs_credentials::Times;
+use crate::telemetry::metrics;
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method};
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use schemars::JsonSchema;
@@ -121,7 +125,7 @@ fn table() -> Vec<Route> {
         route("/encoderd/v1/workspaces/get", READ, admin::workspaces::get),
         route("/encoderd/v1/workspaces/list", READ, admin::workspaces::list),
         route("/encoderd/v1/webhook_deliveries", READ, webhooks::deliveries),
-        streamed("/encoderd/v1/events", stream::serve),
+        raw("/encoderd/v1/events", "text/event-stream", describe::<Event>, stream::serve),
         // The desks' daemons.
         route("/bridge/v1/encoders/sync", CREATE, bridge::sync),
         route("/bridge/v1/events", CREATE, bridge::events),
@@ -133,7 +137,8 @@ fn table() -> Vec<Route> {
         // Whoever watches the service.
         route("/healthz", OPEN, health::alive),
         route("/openapi.json", OPEN, openapi::serve),
-        route("/readyz", OPEN, health::ready),
+        raw("/metrics", "text/plain", describe::<String>, health::metrics),
+        raw("/readyz", "application/json", describe::<Ready>, health::ready),
     ]
 }
 
@@ -143,7 +148,17 @@ pub(super) fn router(hub: &Hub) -> Router {
     for route in table() {
         router = router.route(route.path, route.service);
     }
-    router.method_not_allowed_fallback(method_not_allowed).fallback(no_route).with_state(hub.clone())
+    let router = router.method_not_allowed_fallback(method_not_allowed).fallback(no_route);
+    router.layer(middleware::from_fn(counted)).with_state(hub.clone())
+}
+
+/// Counts a request under its path in the table.
+async fn counted(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let begun = clock::now();
+    let response = next.run(request).await;
+    metrics::request(route, response.status().as_u16(), clock::now().saturating_duration_since(begun));
+    response
 }
 
 /// What the OpenAPI document says of each path.
@@ -206,11 +221,12 @@ where
     }
 }
 
-/// A path whose answer does not end.
-fn streamed<P, F, Answering>(path: &'static str, handler: F) -> Route
+/// A path that answers by itself.
+fn raw<C, P, F, Answering>(path: &'static str, content: &'static str, answer: Describe, handler: F) -> Route
 where
+    C: Caller + 'static,
     P: DeserializeOwned + JsonSchema + Send + 'static,
-    F: Fn(Call, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
+    F: Fn(Call<C>, P, HeaderMap) -> Answering + Clone + Send + Sync + 'static,
     Answering: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
     Route {
@@ -219,10 +235,10 @@ where
         described: Described {
             path,
             methods: &[Method::GET],
-            scheme: Application::SCHEME,
+            scheme: C::SCHEME,
             parameters: describe::<P>,
-            answer: describe::<Event>,
-            content: "text/event-stream",
+            answer,
+            content,
         },
     }
 }

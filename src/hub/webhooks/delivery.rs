@@ -1,6 +1,7 @@
 //! The worker: finds what is due, makes tries, and writes down what became of them.
 //!
-//! It looks into the database when this node has committed something in a workspace, and every second in case another one has. For each
+//! It looks into the database when this node has committed something in a workspace, when the next try is due, and, where
+//! other nodes may have committed something, every second. For each
 //! webhook with something due it begins a lane: a task that claims a try, makes it, notes it, and goes on until nothing
 //! is due. A lane notes a try and claims the next one in one transaction.
 
@@ -11,6 +12,7 @@ use crate::api::time::Time;
 use crate::clock::{self, Deadline};
 use crate::store::hub::webhook_deliveries::{self, Due, Noted, Outcome, Try};
 use crate::store::{Database, Realm, StoreError};
+use crate::telemetry::metrics;
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +23,10 @@ use uuid::Uuid;
 
 /// Looks are at least so far apart, however much is committed.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause of a node that is alone on its database. It knows when the next try is due by the wall clock, which
+/// may be set.
+const LOOK_ALONE: Duration = Duration::from_mins(1);
 
 /// Tries that a lane makes before it gives its place up, so that webhooks with a backlog take turns.
 const TURNS_MAX: u32 = 32;
@@ -92,6 +98,26 @@ impl Mailroom {
             }
         }
         Ok(())
+    }
+
+    /// How long nothing is due, as far as this node can know.
+    async fn pause(&self) -> Duration {
+        if self.store.is_shared() {
+            return self.patience.look;
+        }
+        let next = match self.store.read().await {
+            Ok(mut connection) => webhook_deliveries::next_at(&mut connection, now()).await,
+            Err(error) => Err(error),
+        };
+        match next {
+            Ok(None) => LOOK_ALONE,
+            Ok(Some(next)) => {
+                let left = u64::try_from(next.ms().saturating_sub(clock::wall_ms())).unwrap_or(0);
+                Duration::from_millis(left).min(LOOK_ALONE)
+            }
+            // The next look says what is wrong.
+            Err(_) => self.patience.look,
+        }
     }
 
     /// Makes the tries of one webhook until nothing is due, or others should have their turn. Whether it made any: if
@@ -236,11 +262,12 @@ pub(in crate::hub) async fn deliver(room: Arc<Mailroom>, mut changed: watch::Rec
             }
         }
         tokio::time::sleep(LOOK_PAUSE).await;
+        let pause = if in_trouble { room.patience.look } else { room.pause().await };
         tokio::select! {
             // The other end closes with the hub, which stops this too.
             _ = changed.changed() => {}
             () = room.free.notified() => {}
-            () = tokio::time::sleep(room.patience.look) => {}
+            () = tokio::time::sleep(pause) => {}
             () = room.stop.cancelled() => {}
         }
     }
@@ -252,6 +279,12 @@ pub(in crate::hub) async fn deliver(room: Arc<Mailroom>, mut changed: watch::Rec
 /// is given up.
 fn log(made: &Try, outcome: &Outcome, noted: Noted) {
     let Try { webhook_id, event_id, number, .. } = made;
+    metrics::webhook(match outcome {
+        Outcome::Delivered { .. } => "delivered",
+        Outcome::Gone { .. } => "gone",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Cut => "cut",
+    });
     match outcome {
         Outcome::Delivered { status } => {
             tracing::debug!(%webhook_id, %event_id, tries = number, status, "delivered");

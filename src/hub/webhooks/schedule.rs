@@ -29,7 +29,7 @@ pub struct WebhookPatience {
     pub answer: Duration,
     /// How long a try belongs to the node that makes it; then that node counts as dead, and another one tries again.
     pub lease: Duration,
-    /// How often the database is looked at for deliveries that are due although nothing rang.
+    /// How often the database is looked at for deliveries of other nodes, for which nothing rings here.
     pub look: Duration,
     /// How long ended deliveries are kept.
     pub keep: Duration,

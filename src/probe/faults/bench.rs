@@ -73,6 +73,7 @@ impl Bench {
             pcsc: None,
             outbox: crate::control::Backlog::default(),
             journal: crate::control::Backlog::default(),
+            backup: None,
         });
         bench
     }
@@ -130,6 +131,9 @@ impl Bench {
             allow_simulate: false,
             webhook_allow_private: true,
             requests_per_second: 0,
+            service: hub::Service::default(),
+            front: None,
+            retention: hub::Retention::default(),
         };
         let running = hub::serve(settings, self.stop.clone()).await.unwrap();
         let url = format!("http://{}", running.address);

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod keys;
 pub mod nodes;
 pub mod pairing_codes;
+pub mod retention;
 pub mod select;
 pub mod simulations;
 pub mod spaces;
@@ -43,6 +44,7 @@ pub const SCHEMA: Schema = Schema {
         include_str!("0005_spaces.sql"),
         include_str!("0006_credentials.sql"),
         include_str!("0007_pairing.sql"),
+        include_str!("0008_retention.sql"),
     ],
 };
 

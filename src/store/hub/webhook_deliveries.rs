@@ -134,6 +134,19 @@ pub async fn due(connection: &mut Connection, now: Time, counted: u32) -> Result
     Ok(due)
 }
 
+/// When the next delivery can be claimed that cannot be claimed now.
+pub async fn next_at(connection: &mut Connection, now: Time) -> Result<Option<Time>, StoreError> {
+    let row = sqlx::query(
+        "SELECT MIN(CASE WHEN d.next_at > d.claimed_until THEN d.next_at ELSE d.claimed_until END) AS next
+         FROM webhook_delivery d JOIN webhook w ON w.webhook_id = d.webhook_id
+         WHERE d.state = 'waiting' AND w.disabled_at IS NULL AND (d.next_at > $1 OR d.claimed_until > $1)",
+    )
+    .bind(now.ms())
+    .fetch_one(connection)
+    .await?;
+    row.maybe_time("next")
+}
+
 /// Claims the next try of a webhook, unless so many of its tries are in flight already, whichever nodes make them.
 pub async fn claim(
     connection: &mut Connection,

@@ -10,7 +10,9 @@ use sqlx::any::AnyRow;
 use std::path::Path;
 use uuid::Uuid;
 
-const SCHEMA: Schema = Schema { name: "state", migrations: &[include_str!("0001_start.sql")] };
+/// The daemon's state database.
+pub const SCHEMA: Schema =
+    Schema { name: "state", migrations: &[include_str!("0001_start.sql"), include_str!("0002_twins.sql")] };
 
 /// The file in the state directory.
 pub const FILE: &str = "state.db";
@@ -137,13 +139,13 @@ impl State {
         Ok(())
     }
 
-    /// Remembers which device was seen at a configured port.
-    pub async fn remember_port(&self, path: &Path, device_id: &str) -> Result<(), StoreError> {
+    /// Remembers which device has answered at a configured port.
+    pub async fn remember_port(&self, port: &str, device_id: &str) -> Result<(), StoreError> {
         let mut write = self.database.begin(Realm::Common).await?;
         sqlx::query(
             "INSERT INTO ports (path, device_id) VALUES ($1, $2) ON CONFLICT (path) DO UPDATE SET device_id = $2",
         )
-        .bind(path.to_string_lossy().into_owned())
+        .bind(port)
         .bind(device_id)
         .execute(&mut *write)
         .await?;
@@ -151,14 +153,30 @@ impl State {
         Ok(())
     }
 
-    /// Which device was last seen at a configured port.
-    pub async fn device_at_port(&self, path: &Path) -> Result<Option<String>, StoreError> {
+    /// Which device last answered at each configured port.
+    pub async fn ports(&self) -> Result<Vec<(String, String)>, StoreError> {
         let mut read = self.database.read().await?;
-        let row = sqlx::query("SELECT device_id FROM ports WHERE path = $1")
-            .bind(path.to_string_lossy().into_owned())
-            .fetch_optional(&mut *read)
+        let rows = sqlx::query("SELECT path, device_id FROM ports").fetch_all(&mut *read).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Remembers that two devices have said the same identity, and in which socket the first of them was.
+    pub async fn remember_twins(&self, device_id: &str, socket: Option<&str>) -> Result<(), StoreError> {
+        let mut write = self.database.begin(Realm::Common).await?;
+        sqlx::query("INSERT INTO twins (device_id, socket) VALUES ($1, $2) ON CONFLICT (device_id) DO NOTHING")
+            .bind(device_id)
+            .bind(socket)
+            .execute(&mut *write)
             .await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?)
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The identities that several devices have said, as [`State::remember_twins`].
+    pub async fn twins(&self) -> Result<Vec<(String, Option<String>)>, StoreError> {
+        let mut read = self.database.read().await?;
+        let rows = sqlx::query("SELECT device_id, socket FROM twins").fetch_all(&mut *read).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// Writes a job down before anything is done about it. A job that is there already keeps its moment of issue and
