@@ -4,7 +4,7 @@
 # they need, say what is missing and install it with apt, or name it and stop where there is no apt.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-build setup-demo setup-test setup-bench setup-bench-pcsc build demo test test-hub bench-hub bench-pcsc fmt clippy deny clean
+.PHONY: help deb man test-package setup-build setup-demo setup-test setup-bench setup-bench-pcsc build demo test test-hub bench-hub bench-pcsc bench-service fmt clippy deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 18
@@ -42,6 +42,20 @@ bench-hub: setup-bench ## measure the hub beside fake-seam-connect and alone; fa
 
 bench-pcsc: setup-bench-pcsc ## measure PC/SC readers beside nfc-pcsc and pyscard; fails when a goal is missed
 	cargo bench --locked --bench pcsc
+
+bench-service: setup-bench-pcsc ## measure what the daemon costs its PC: start, memory, wake-ups; fails when a goal is missed
+	cargo bench --locked --bench service
+
+deb: ## build the Debian package into target/debian
+	@scripts/setup package
+	@scripts/deb
+
+man: build ## write man pages and shell completions into target/generated
+	"$${CARGO_TARGET_DIR:-target}/debug/encoderd" generate man target/generated/man
+	"$${CARGO_TARGET_DIR:-target}/debug/encoderd" generate completions target/generated/completions
+
+test-package: ## try the Debian package on a Debian of its own, booted with systemd: a newcomer, sandbox, upgrade, purge
+	@scripts/test package
 
 fmt: ## format the code
 	cargo fmt --all

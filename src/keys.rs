@@ -276,10 +276,9 @@ pub fn write_secret(path: &Path, content: &[u8]) -> Result<(), KeyError> {
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)?;
-        if let Some(directory) = path.parent() {
-            std::fs::File::open(directory)?.sync_all()?;
-        }
-        Ok(())
+        // The parent of a bare file name has no name.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     };
     write().map_err(|source| KeyError::Unwritable { path: path.to_path_buf(), source })
 }

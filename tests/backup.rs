@@ -632,6 +632,60 @@ async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_being_written_during_the_backup_is_in_doubt_after_the_restore() {
+    let mut desk = Desk::start(Setup {
+        encoders: &[("Front Desk", Some("classic-1k:deadbeef"))],
+        emulator_options: &["--pace"],
+        ..Setup::default()
+    })
+    .await;
+    let previous = desk.credential(2).await;
+    desk.encode_well(0, &previous).await;
+    let credential = desk.credential(2).await;
+    let before = desk.encoders[0].stats().writes;
+    let attempt = desk.start_encode(0, &credential).await;
+    let patience = Instant::now() + PATIENCE;
+    while desk.encoders[0].stats().writes == before {
+        assert!(Instant::now() < patience, "the card was not written");
+    }
+    desk.encoders[0].control("delay 3000");
+    let (file, key) = (path(&desk, "backup.tar.gz"), path(&desk, "card-key"));
+    well(&encoderd(&desk, &["backup", "--output", &file, "--without-secrets"]));
+    desk.kill();
+    desk.encoders[0].control("delay 0");
+    well(&encoderd(&desk, &["keys", "export", &key]));
+    // Restored an hour later, with another card on the encoder.
+    let hour = "UPDATE action_attempt SET created_at = created_at - 3600000, deadline_at = deadline_at - 3600000";
+    let later = with_another_hub(&desk, &file, "later", hour).await;
+    desk.encoders[0].control("remove");
+    desk.encoders[0].control("place classic-1k:0badcafe");
+    std::fs::rename(desk.state_dir(), desk.directory.path().join("the-dead-pc")).unwrap();
+    well(&encoderd(&desk, &["restore", &later]));
+    well(&encoderd(&desk, &["keys", "import", &key]));
+    let before = desk.encoders[0].stats().writes;
+    desk.start_daemon().await;
+    let attempt = desk.settled(attempt).await;
+    assert_eq!(attempt["status"], "error", "{attempt}");
+    desk.wait_for_card(0, Some("0badcafe")).await;
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let again = desk.encode(0, &credential).await;
+        assert_eq!(again["status"], "error", "{again}");
+        if again["error"]["type"] == "credential_cannot_be_reissued" {
+            break;
+        }
+        assert!(Instant::now() < patience, "{again}");
+    }
+    assert_eq!(desk.encoders[0].stats().writes, before, "the second card was written");
+    desk.encoders[0].control("remove");
+    desk.encoders[0].control("place classic-1k:deadbeef");
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let scan = desk.scan_well(0).await;
+    assert_eq!(scan["acs_credential_on_seam"]["acs_credential_id"], previous.as_str(), "{scan}");
+    desk.encode_well(0, &credential).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_card_key_travels_under_a_passphrase_to_another_desk() {
     let desk = Desk::start(Setup::default()).await;
     let (file, passphrase) = (path(&desk, "card-key.wrapped"), passphrase_file(&desk));

@@ -137,6 +137,25 @@ async fn a_lost_card_key_is_not_replaced_by_another_one() {
 }
 
 #[test]
+fn a_card_key_is_exported_into_the_directory_one_stands_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = config(directory.path(), "127.0.0.1:0");
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    std::fs::write(directory.path().join("encoderd.toml"), file).unwrap();
+    for arguments in [&["keys", "init"][..], &["keys", "export", "copy.toml"]] {
+        let output = Command::new(PROGRAM)
+            .args(arguments)
+            .args(["--config", "encoderd.toml"])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    }
+    let key = std::fs::read(directory.path().join("state/card-key.toml")).unwrap();
+    assert_eq!(std::fs::read(directory.path().join("copy.toml")).unwrap(), key);
+}
+
+#[test]
 fn a_full_disk_under_standard_output_is_an_error() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = Command::new(PROGRAM).args(["demo", "--check"]).stdout(full).output().unwrap();

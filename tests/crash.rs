@@ -97,6 +97,9 @@ async fn stopped_in_the_middle_of_an_encode() {
         let took = asked.elapsed();
         assert!(took < Duration::from_secs(5), "stopping took {took:?}\n{}", desk.log());
         desk.start_daemon().await;
+        // It was given back, and taken up again.
+        let attempt = desk.settled(attempt).await;
+        assert_eq!(attempt["status"], "success", "{attempt}\n{}", desk.log());
         assert_agreement(&desk, attempt, &credential, &previous).await;
         previous = desk.scan_well(0).await["acs_credential_on_seam"]["acs_credential_id"].as_str().unwrap().to_owned();
     }

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::linux::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -395,6 +397,142 @@ fn credentials_of_the_manager_go_before_files() {
     }
     let ready = get_openly(&service.address, "/readyz");
     assert!(ready.contains("\"card_key\":{\"ok\":true"), "{ready}");
+}
+
+/// The fields of an entry in the journal's own protocol: `NAME=value`, or the name, the value's length in eight bytes and
+/// the value. Source: systemd, "Native Journal Protocol".
+fn fields(mut entry: &[u8]) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
+        let line = String::from_utf8_lossy(&entry[..end]).into_owned();
+        entry = &entry[end + 1..];
+        match line.split_once('=') {
+            Some((name, value)) => fields.push((name.to_owned(), value.to_owned())),
+            None => {
+                let length = usize::try_from(u64::from_le_bytes(entry[..8].try_into().unwrap())).unwrap();
+                fields.push((line, String::from_utf8_lossy(&entry[8..8 + length]).into_owned()));
+                entry = &entry[8 + length + 1..];
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn the_journal_gets_fields_and_one_filter_shows_a_job_from_request_to_end() {
+    let mut service = Service::new(&["classic-1k:deadbeef"], &[]);
+    let directory = service.directory.path().join("journal");
+    std::fs::create_dir(&directory).unwrap();
+    let journal = UnixDatagram::bind(directory.join("socket")).unwrap();
+    let log = std::fs::File::create(service.directory.path().join("service.log")).unwrap().metadata().unwrap();
+    service.manager.environment.push(("JOURNAL_STREAM".to_owned(), format!("{}:{}", log.st_dev(), log.st_ino())));
+    service.manager.environment.push(("JOURNAL".to_owned(), directory.display().to_string()));
+    // Its queue is short, and who writes to it waits for whoever reads.
+    let (read, entries) = std::sync::mpsc::sync_channel(10_000);
+    std::thread::spawn(move || {
+        let mut entry = vec![0; 65536];
+        while let Ok(length) = journal.recv(&mut entry) {
+            if read.send(entry[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    // The journal's socket has one place, which is somebody else's on a PC with systemd.
+    let namespace = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && mount --bind \"$JOURNAL\" /run/systemd/journal \
+                  && exec \"$@\"";
+    let config = service.config();
+    let arguments = [namespace, "sh", "-c", script, "sh", PROGRAM, "run", "--config", config.to_str().unwrap()];
+    service.manager.start("unshare", &arguments);
+    service.manager.wait_until_ready(0);
+    let encoder = service.encoder_ids().remove(0);
+    let credential = service.caller().credential().unwrap();
+    let body = json!({"acs_encoder_id": encoder, "acs_credential_id": credential});
+    let attempt = service.caller().get("/acs/encoders/encode_credential", &body, "action_attempt").unwrap();
+    let attempt = attempt["action_attempt_id"].as_str().unwrap().to_owned();
+    let mut story = Vec::new();
+    while !story.iter().any(|(message, _)| message == "result delivered") {
+        let entry = entries.recv_timeout(desk::PATIENCE).unwrap_or_else(|error| panic!("{error}: {story:?}"));
+        let fields = fields(&entry);
+        let get = |name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        if get("ACTION_ATTEMPT_ID").as_deref() == Some(&attempt) {
+            assert_eq!(get("SYSLOG_IDENTIFIER").as_deref(), Some("encoderd"));
+            story.push((get("MESSAGE").unwrap(), (get("DEVICE_ID"), get("ACS_ENCODER_ID"))));
+        }
+    }
+    for message in ["pending", "offered", "started", "card encoded", "finished"] {
+        assert!(story.iter().any(|(other, _)| other == message), "{message}: {story:?}");
+    }
+    let (_, (device, named)) = story.iter().find(|(message, _)| message == "card encoded").unwrap();
+    assert_eq!(named.as_deref(), Some(&*encoder));
+    assert!(device.as_deref().is_some_and(|device| device.starts_with("path-")), "{device:?}");
+    assert!(!service.manager.log().contains("card encoded"), "it is in the journal once");
+}
+
+#[test]
+fn who_watches_the_status_is_told_of_changes_as_they_happen() {
+    let mut service = Service::new(&["classic-1k:deadbeef"], &[]);
+    service.start();
+    service.encoder_ids();
+    let mut watch = std::process::Command::new(PROGRAM)
+        .args(["status", "--watch", "--json", "--config"])
+        .arg(service.config())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut until = |card: &Value| {
+        let is_it = |status: &Value| status["encoders"][0]["card_number"] == *card;
+        let statuses = lines.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        statuses.into_iter().find(is_it).expect("it ended");
+    };
+    until(&json!("deadbeef"));
+    service.encoders[0].control("remove");
+    until(&Value::Null);
+    service.encoders[0].control("place classic-1k:0badcafe");
+    until(&json!("0badcafe"));
+    assert_eq!(service.manager.stop(), Some(0));
+    assert_eq!(watch.wait().unwrap().code(), Some(1), "it says that the daemon has stopped");
+}
+
+#[test]
+fn a_desk_of_another_hub_serves_its_own_status() {
+    let mut hub = Service::new(&[], &[]);
+    hub.start();
+    let mut desk = Service::new(&["classic-1k:deadbeef"], &[]);
+    let token = hub.directory.path().join("state/bridge-token");
+    let port = format!("[[serial]]\npath = \"{}\"\ndialect = \"pn532\"\n", desk.encoders[0].link.display());
+    let config = format!(
+        "[daemon]\nstate_dir = \"{}\"\nstatus_listen = \"{}\"\n[cloud]\nurl = \"http://{}\"\ntoken_file = \"{}\"\n{port}",
+        desk.directory.path().join("state").display(),
+        desk.address,
+        hub.address,
+        token.display()
+    );
+    std::fs::write(desk.config(), config).unwrap();
+    desk.start();
+    let patience = Instant::now() + desk::PATIENCE;
+    loop {
+        let ready = get_openly(&desk.address, "/readyz");
+        let body: Value = serde_json::from_str(ready.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        let is_ok = |hop: &str| body["hops"][hop]["ok"] == true;
+        if ["hub", "desk", "encoders", "journal"].iter().all(|hop| is_ok(hop)) {
+            // It was not given the property's card key, without which nothing is encoded.
+            assert!(ready.starts_with("HTTP/1.1 503") && !is_ok("card_key"), "{ready}");
+            break;
+        }
+        assert!(Instant::now() < patience, "{ready}");
+    }
+    assert!(get_openly(&desk.address, "/metrics").contains("encoderd_encoders{state=\"online\"} 1"));
+    assert!(get_openly(&desk.address, "/healthz").starts_with("HTTP/1.1 200"));
+    hub.manager.stop();
+    loop {
+        let ready = get_openly(&desk.address, "/readyz");
+        if ready.contains("\"hub\":{\"ok\":false") {
+            break;
+        }
+        assert!(Instant::now() < patience, "{ready}");
+    }
 }
 
 /// `GET` without a key; the whole answer.

@@ -104,7 +104,8 @@ fn take(
     if !in_hand.with(|set| set.insert(action_attempt_id)) {
         return;
     }
-    let span = tracing::info_span!("job", %action_attempt_id);
+    let device_id = bridge.links.device_of(job.acs_encoder_id);
+    let span = tracing::info_span!("job", %action_attempt_id, acs_encoder_id = %job.acs_encoder_id, device_id);
     let (bridge, in_hand, stop) = (bridge.clone(), in_hand.clone(), stop.clone());
     let work = async move {
         carry_out(&bridge, &job, coming_up, &stop).await;

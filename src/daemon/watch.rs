@@ -66,29 +66,37 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    #[tokio::test(start_paused = true)]
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let all = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap_or_else(|_| panic!("not so: {what}"));
+    }
+
+    #[tokio::test]
     async fn a_supervisor_that_hangs_is_not_told_to_be_well_and_one_that_comes_back_is() {
         let (supervisor, mut asked) = mpsc::channel(1);
         let (readiness, stop, told) = (Readiness::default(), CancellationToken::new(), Arc::new(AtomicU32::new(0)));
         let count = told.clone();
-        let every = Duration::from_secs(10);
         let alive = move || {
             count.fetch_add(1, Ordering::Relaxed);
         };
+        let told = move || told.load(Ordering::Relaxed);
+        let every = Duration::from_millis(50);
         let watch = tokio::spawn(run(supervisor, readiness.clone(), Some(every), alive, stop.clone()));
-        for _ in 0..3 {
+        for times in 1..=3 {
             asked.recv().await.unwrap().send(()).unwrap();
+            until("told", || told() == times).await;
         }
-        tokio::time::sleep(every / 2).await;
-        assert_eq!(told.load(Ordering::Relaxed), 3);
         assert_eq!(readiness.all()[&Hop::Desk], None);
         let held = asked.recv().await.unwrap();
-        tokio::time::sleep(every * 20).await;
-        assert_eq!(told.load(Ordering::Relaxed), 3, "told while nothing answered");
-        assert!(readiness.all()[&Hop::Desk].is_some());
+        // By now a timer would have told it again.
+        until("missed", || readiness.all()[&Hop::Desk].is_some()).await;
+        assert_eq!(told(), 3, "told while nothing answered");
         held.send(()).unwrap();
-        tokio::time::sleep(every / 2).await;
-        assert_eq!(told.load(Ordering::Relaxed), 4);
+        until("told of its return", || told() == 4).await;
         assert_eq!(readiness.all()[&Hop::Desk], None);
         stop.cancel();
         watch.await.unwrap();

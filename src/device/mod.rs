@@ -41,6 +41,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 /// How often the field is looked at. A placed card counts from its second sight, a removed one from its third miss:
 /// below half a second each.
@@ -87,11 +88,14 @@ enum Order {
     Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
+/// An order, and in whose story what is logged of it belongs.
+type Asked = (Order, Span);
+
 /// A device as other tasks hold it.
 #[derive(Clone, Debug)]
 pub struct DeviceHandle {
     found: Arc<Found>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Asked>,
     status: watch::Receiver<Status>,
 }
 
@@ -148,7 +152,7 @@ impl DeviceHandle {
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<Result<T, Failure>>) -> Order) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
-        match self.orders.try_send(order(reply)) {
+        match self.orders.try_send((order(reply), Span::current())) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(Failure::without_card(FaultKind::EncoderBusy)),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Failure::without_card(FaultKind::Stopping)),
@@ -191,7 +195,7 @@ struct DeviceTask {
     learnt: Learnt,
     key: Option<CardKey>,
     registry: Arc<Registry>,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Asked>,
     status: watch::Sender<Status>,
     stop: CancellationToken,
 }
@@ -266,7 +270,7 @@ impl DeviceTask {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(order) = orders.recv() => decline(status, order),
+                Some((order, _)) = orders.recv() => decline(status, order),
                 () = &mut worth_a_try => return,
             }
         }
@@ -316,7 +320,7 @@ impl DeviceTask {
             };
             let outcome = match order {
                 Some(None) => return Left::Stopped,
-                Some(Some(order)) => self.carry_out(session, order, &mut presence).await,
+                Some(Some((order, span))) => self.carry_out(session, order, &mut presence).instrument(span).await,
                 None => self.look(session, &mut presence).await,
             };
             next_look = match &outcome {

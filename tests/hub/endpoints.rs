@@ -316,6 +316,8 @@ async fn no_endpoint_is_forgotten() {
     let mut served = documented();
     // Its answer does not end: tests/hub/stream.rs asks it.
     assert!(served.remove(&("/encoderd/v1/events".to_owned(), "GET".to_owned())));
+    // Its answer is no JSON: tests/hub/requests.rs asks it.
+    assert!(served.remove(&("/metrics".to_owned(), "GET".to_owned())));
     let forgotten: Vec<_> = served.difference(&table).collect();
     assert!(forgotten.is_empty(), "no line in the table for {forgotten:?}");
     let gone: Vec<_> = table.difference(&served).collect();

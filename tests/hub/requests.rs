@@ -80,6 +80,40 @@ async fn health_needs_no_key() {
 }
 
 #[tokio::test]
+async fn readiness_names_each_hop() {
+    let world = World::new().await;
+    let ready = world.send(Method::GET, "/readyz", "", None, None).await.good("hops");
+    assert_eq!(ready, json!({ "database": { "ok": true, "needed": true } }));
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine_and_for_who_has_a_key() {
+    encoderd::telemetry::metrics::install();
+    let world = World::new().await;
+    world.get("/acs/systems/list", "").await.good("acs_systems");
+    world.get("/nothing", "").await.refused(404, "not_found");
+    let open = world.request("/metrics").send().await.unwrap();
+    assert_eq!(open.status(), 200);
+    assert!(open.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = open.text().await.unwrap();
+    for line in
+        ["encoderd_http_requests_total{route=\"/acs/systems/list\",status=\"200\"}", "route=\"other\",status=\"404\""]
+    {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let through = |key: Option<&str>| {
+        let request = world.request("/metrics").header("x-forwarded-for", "192.0.2.1");
+        match key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    };
+    assert_eq!(through(None).send().await.unwrap().status(), 401);
+    assert_eq!(through(Some(BRIDGE_TOKEN)).send().await.unwrap().status(), 401);
+    assert_eq!(through(Some(API_KEY)).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn the_bridge_protocol_takes_its_own_token_only() {
     let world = World::new().await;
     for path in ["encoders/sync", "jobs/next", "jobs/start", "jobs/progress", "jobs/result", "events"] {

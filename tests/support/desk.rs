@@ -439,10 +439,12 @@ impl Desk {
 
     /// The id of the n-th encoder, in the order of the setup.
     pub async fn encoder(&self, index: usize) -> String {
-        let live = self.live().await;
         let meant = &self.encoders[index];
-        let encoder = live.iter().find(|encoder| encoder["port"].as_str().is_some_and(|port| meant.is_at(port)));
-        let encoder = encoder.unwrap_or_else(|| panic!("{} in {live:#?}", meant.link.display()));
+        let is_it = |encoder: &&Value| encoder["port"].as_str().is_some_and(|port| meant.is_at(port));
+        // After a restart the hub hears of the encoders in a moment.
+        self.wait_for(&format!("encoder {index}"), |encoders| encoders.iter().any(|encoder| is_it(&encoder))).await;
+        let live = self.live().await;
+        let encoder = live.iter().find(is_it).unwrap_or_else(|| panic!("{} in {live:#?}", meant.link.display()));
         encoder["acs_encoder_id"].as_str().unwrap().to_owned()
     }
 

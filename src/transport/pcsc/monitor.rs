@@ -94,6 +94,9 @@ const LIST_AGAIN: Duration = Duration::from_millis(5);
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 
+/// The longest pause on a PC that has no PC/SC service at all.
+const RETRY_UNINSTALLED_MAX: Duration = Duration::from_secs(10);
+
 /// Refusals in a row before they are believed: a pcscd that is just ending may answer 0x8010006A once (measured).
 const DENIALS_MIN: u32 = 5;
 
@@ -264,8 +267,14 @@ impl Thread {
             if self.is_stopped_within(pause) {
                 return;
             }
-            pause = RETRY_MAX.min(pause * 2);
+            let longest = if Self::may_come() { RETRY_MAX } else { RETRY_UNINSTALLED_MAX };
+            pause = longest.min(pause * 2);
         }
+    }
+
+    /// Whether the service is installed, or was: then its socket has a directory.
+    fn may_come() -> bool {
+        socket_path().parent().is_some_and(Path::exists)
     }
 
     fn is_stopped_within(&self, pause: Duration) -> bool {
