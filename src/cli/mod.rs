@@ -110,6 +110,7 @@ pub fn main() -> ExitCode {
         }
         Command::Demo(_)
         | Command::Probe(_)
+        | Command::SupportBundle(_)
         | Command::Status(_)
         | Command::Encoders(_)
         | Command::Card(_)
@@ -120,8 +121,7 @@ pub fn main() -> ExitCode {
         | Command::Restore(_)
         | Command::SupportBundle(_)
         | Command::Emulate(_)
-        | Command::Emulator(_)
-        | Command::Generate(_) => Kept::default(),
+        | Command::Emulator(_) => Kept::default(),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

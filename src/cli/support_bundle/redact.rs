@@ -33,6 +33,9 @@ const NAMES: &[&str] = &[
 /// How secrets of ours begin.
 const PREFIXES: &[&str] = &["seam_", "bridge_", "whsec_", "sk_", "Bearer ", "bearer ", "Basic "];
 
+/// A quote in a text that is itself quoted, such as a line of the configuration in an error in JSON.
+const QUOTED_QUOTE: &str = "\\\"";
+
 /// Secrets shorter than this would take ordinary words with them; they are found by their names.
 const KNOWN_BYTES_MIN: usize = 4;
 
@@ -86,7 +89,7 @@ fn without_named(text: &str) -> String {
         if !is_secret(word) {
             continue;
         }
-        let value = after.trim_start_matches(['"', '\'', ' ']);
+        let value = after.trim_start_matches(['"', '\'', ' ', '\\']);
         let Some(value) = value.strip_prefix(['=', ':']) else { continue };
         let value = value.trim_start_matches(' ');
         // Lists and tables have names of their own inside; a path's `::` is no value.
@@ -108,6 +111,9 @@ fn is_secret(word: &str) -> bool {
 
 /// What stands there instead, in the same quotes.
 fn gone_like(value: &str) -> String {
+    if value.starts_with(QUOTED_QUOTE) {
+        return [QUOTED_QUOTE, GONE, QUOTED_QUOTE].concat();
+    }
     match value.chars().next() {
         Some(quote @ ('"' | '\'')) => format!("{quote}{GONE}{quote}"),
         Some(_) | None => GONE.to_owned(),
@@ -116,7 +122,7 @@ fn gone_like(value: &str) -> String {
 
 /// The bytes of a value: a string with its quotes, or up to what ends a bare word.
 fn value_length(value: &str) -> usize {
-    for quotes in ["\"\"\"", "'''"] {
+    for quotes in [QUOTED_QUOTE, "\"\"\"", "'''"] {
         if let Some(inside) = value.strip_prefix(quotes) {
             return inside.find(quotes).map_or(value.len(), |end| end + 2 * quotes.len());
         }
@@ -285,6 +291,7 @@ mod tests {
             ("full_name=Jane Doe, x=1", "full_name=[secret], x=1"),
             ("passphrase = '''a\nb'''", "passphrase = '[secret]'"),
             ("Authorization: Bearer abc def\nHost: x", "Authorization: [secret]\nHost: x"),
+            ("\"7 | pin = \\\"12 34\\\"\\n\"", "\"7 | pin = \\\"[secret]\\\"\\n\""),
             ("token_file = \"/etc/x\"", "token_file = \"/etc/x\""),
             ("key_id = 1", "key_id = 1"),
             ("crate::token::Type", "crate::token::Type"),

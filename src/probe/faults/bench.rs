@@ -74,6 +74,7 @@ impl Bench {
             pcsc: None,
             outbox: crate::control::Backlog::default(),
             journal: crate::control::Backlog::default(),
+            backup: None,
         });
         bench
     }
