@@ -2,12 +2,12 @@
 //! configures.
 //!
 //! Whatever matches is only *marked* with [`MARK`]; what a marked device gets stands once, at the end of the shipped file:
-//! group and mode, links that keep their names, ModemManager kept away, no wait in an FTDI chip. So the lines for one port
+//! group and mode, links that keep their names, `ModemManager` kept away, no wait in an FTDI chip. So the lines for one port
 //! are two, and stay right when the shipped file changes.
 //!
 //! The numbers of the files matter. 60-serial finds out what a port is, so both come later; the lines for a port come
 //! before the shipped file; that one comes before 73-seat-late, which reads the tag `uaccess`, and before
-//! 80-mm-candidate, from which on ModemManager takes an interest in ports.
+//! 80-mm-candidate, from which on `ModemManager` takes an interest in ports.
 
 use encoder_protocols::dialect::pcsc_storage::{PROFILES, Profile};
 use encoder_protocols::dialect::{READERS, Reader, UsbId};
@@ -192,17 +192,14 @@ impl UsbPort {
 /// digits and a few signs gets into a file that root's udev obeys.
 pub fn rule_for_port(port: &UsbPort) -> String {
     let (vendor, product) = (port.vendor, port.product);
-    let (what, on_device, on_parents) = match &port.serial {
-        Some(serial) => {
-            let serial = literal(serial);
-            let what = format!("with serial number {serial}");
-            (what, format!("ATTR{{serial}}==\"{serial}\""), format!("ATTRS{{serial}}==\"{serial}\""))
-        }
-        None => {
-            let at = literal(&port.port);
-            let what = format!("at USB port {at}, whatever is plugged in there; it has no serial number");
-            (what, format!("KERNEL==\"{at}\""), format!("KERNELS==\"{at}\""))
-        }
+    let (what, on_device, on_parents) = if let Some(serial) = &port.serial {
+        let serial = literal(serial);
+        let what = format!("with serial number {serial}");
+        (what, format!("ATTR{{serial}}==\"{serial}\""), format!("ATTRS{{serial}}==\"{serial}\""))
+    } else {
+        let at = literal(&port.port);
+        let what = format!("at USB port {at}, whatever is plugged in there; it has no serial number");
+        (what, format!("KERNEL==\"{at}\""), format!("KERNELS==\"{at}\""))
     };
     format!(
         "# encoderd: {vendor:04x}:{product:04x} {what}\n\

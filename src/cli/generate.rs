@@ -105,16 +105,16 @@ mod tests {
 
     fn keys(toml: &str) -> BTreeSet<String> {
         fn walk(value: &toml::Value, name: &str, found: &mut BTreeSet<String>) {
-            match value {
-                toml::Value::Table(table) if name != "property.entrances" => {
-                    for (key, value) in table {
-                        walk(value, format!("{name}.{key}").trim_start_matches('.'), found);
-                    }
+            if let Some(table) = value.as_table().filter(|_| name != "property.entrances") {
+                for (key, value) in table {
+                    walk(value, format!("{name}.{key}").trim_start_matches('.'), found);
                 }
-                toml::Value::Array(list) if name == "serial" => list.iter().for_each(|one| walk(one, name, found)),
-                _ => {
-                    found.insert(name.to_owned());
+            } else if let Some(list) = value.as_array().filter(|_| name == "serial") {
+                for one in list {
+                    walk(one, name, found);
                 }
+            } else {
+                found.insert(name.to_owned());
             }
         }
         let mut found = BTreeSet::new();
