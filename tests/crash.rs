@@ -41,7 +41,6 @@ async fn encode_until_writes(desk: &Desk, credential: &str, writes: u64) -> Valu
             let id = json!({"action_attempt_id": attempt["action_attempt_id"]});
             let now = desk.get("/action_attempts/get", id, "action_attempt").await;
             if now["error"]["type"] == "encoder_communication_timeout" {
-                eprintln!("begun again: {now}");
                 break;
             }
         }

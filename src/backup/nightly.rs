@@ -290,9 +290,9 @@ fn with_causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use crate::backup::HubAt;
     use jiff::civil::time;
+    use std::path::Path;
 
     fn nightly(directory: &Path, zone: &str) -> Nightly {
         Nightly {

@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
         | Command::Pair(_)
         | Command::Backup(_)
         | Command::Restore(_)
-        | Command::SupportBundle(_)
+        | Command::Generate(_)
         | Command::Emulate(_)
         | Command::Emulator(_) => Kept::default(),
     };

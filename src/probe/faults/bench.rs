@@ -63,7 +63,6 @@ impl Bench {
         );
         let url = bench.start_hub(true).await;
         bench.status = Some(StatusAnswer {
-            backup: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             // Nobody's: the service's user then comes from its unit.
             pid: u32::MAX,
