@@ -11,10 +11,11 @@
 
 use super::{Gone, Line, WRITE_BOUND};
 use futures_util::FutureExt as _;
+use serialport::{ClearBuffer, SerialPort};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
-use tokio_serial::{ClearBuffer, SerialPort, SerialPortBuilderExt, SerialStream};
+use tokio_serial::{SerialPortBuilderExt, SerialStream};
 
 /// Why a port cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,13 +102,13 @@ impl SerialLine {
 
 fn open_blocking(path: &Path, baud: u32) -> Result<SerialLine, OpenError> {
     let stream =
-        tokio_serial::new(path.to_string_lossy(), baud).open_native_async().map_err(|error| classify(path, &error))?;
+        serialport::new(path.to_string_lossy(), baud).open_native_async().map_err(|error| classify(path, &error))?;
     // A pty or an odd UART may not support it; then there is nothing to throw away either.
     let _unsupported = stream.clear(ClearBuffer::All);
     Ok(SerialLine { stream: Some(Stream::Tty(stream)) })
 }
 
-fn classify(path: &Path, error: &tokio_serial::Error) -> OpenError {
+fn classify(path: &Path, error: &serialport::Error) -> OpenError {
     let path = path.to_path_buf();
     if !path.exists() {
         return OpenError::NotFound(path);
