@@ -85,7 +85,8 @@ fn notes(restored: &Restored, places: &Places) -> Vec<String> {
     if restored.new_bridge_id {
         notes.push(
             "This desk is a new one to its hub, so that the old PC cannot be mistaken for it: pair it (`encoderd pair URL \
-             CODE`). Is the old PC gone for good? `--same-desk` keeps its pairing"
+             CODE`) and take the old PC's encoders over (`encoderd encoders link DEVICE NAME --take-over`). Is the old PC \
+             gone for good? `--same-desk` keeps its pairing and its encoders"
                 .to_owned(),
         );
     } else if restored.manifest.role == Role::Remote && restored.card_key {

@@ -190,23 +190,23 @@ async fn a_session_ends_with_its_end_and_with_the_daemon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pin_is_asked_for_and_wrong_ones_cost_time() {
-    let config = "[desk]\npin = \"2468\"\n";
+    let config = "[desk]\npin = \"739104628517\"\n";
     let desk = Desk::start(Setup { encoders: crate::WITHOUT_CARD, config, ..Setup::default() }).await;
     let client = reqwest::Client::new();
     let begin =
         |body: Value| client.post(format!("{}/desk/session", desk.url)).header("origin", &desk.url).json(&body).send();
     refused(begin(json!({})).await.unwrap(), StatusCode::UNAUTHORIZED, "pin_needed").await;
-    refused(begin(json!({"pin": 2468})).await.unwrap(), StatusCode::BAD_REQUEST, "bad_request").await;
-    let answer = begin(json!({"pin": "2468"})).await.unwrap();
+    refused(begin(json!({"pin": 7391})).await.unwrap(), StatusCode::BAD_REQUEST, "bad_request").await;
+    let answer = begin(json!({"pin": "739104628517"})).await.unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["has_pin"], true);
     for _ in 0..5 {
         refused(begin(json!({"pin": "0000"})).await.unwrap(), StatusCode::UNAUTHORIZED, "pin_wrong").await;
     }
-    let answer = begin(json!({"pin": "2468"})).await.unwrap();
+    let answer = begin(json!({"pin": "739104628517"})).await.unwrap();
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait), "{wait}");
     refused(answer, StatusCode::TOO_MANY_REQUESTS, "too_many_tries").await;
-    assert!(!desk.log().contains("2468"), "the PIN is in no log");
+    assert!(!desk.log().contains("739104628517"), "the PIN is in no log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

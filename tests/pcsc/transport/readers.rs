@@ -47,7 +47,7 @@ fn two_that_cannot_be_told_apart_are_both_refused() {
     in_own_process("transport::readers::two_that_cannot_be_told_apart_are_both_refused", |bus| async move {
         let (_pcscd, _monitor, mut snapshot) = watched(&bus).await;
         let mut known = Readers::new();
-        let cloned = |port, devnum| Device { serial: Some("12345".into()), ..Device::acr122u(port, devnum) };
+        let cloned = |port, devnum| Device { serial: Some("RR464-000123".into()), ..Device::acr122u(port, devnum) };
         let _one = Fake::plug(&bus, &cloned("1-1", 4));
         readers(&mut snapshot, 1).await;
         assert_eq!(known.look(&snapshot.borrow().clone()).await[0].role, Role::Encoder);
