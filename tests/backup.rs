@@ -579,6 +579,17 @@ async fn identity(state_dir: &Path) -> (String, Vec<(String, Option<String>)>) {
     (id.unwrap(), links.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// A daemon that ends with the test, however that ends.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
     let hub = Desk::start(Setup::default()).await;
@@ -611,13 +622,13 @@ async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
     // The old PC is silent, and the encoder was carried over to the new one.
     hub.wait_for("the old PC's end", |encoders| encoders.iter().all(|live| live["bridge_connected"] == false)).await;
     let _carried_over = VirtualEncoder::start(&directory, "remote", Some("classic-1k:0badcafe"), &[]);
-    let mut daemon = Command::new(PROGRAM)
+    let mut command = Command::new(PROGRAM);
+    command
         .args(["run", "--config"])
         .arg(&config)
         .envs(pcsc_environment(&directory, None))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::null());
+    let _daemon = Daemon(command.spawn().unwrap());
     // The hub knows the encoder as the old PC's, until the new one takes it over.
     let device = hub.live().await[0]["device_id"].as_str().unwrap().to_owned();
     let patience = Instant::now() + Duration::from_secs(20);
@@ -633,8 +644,6 @@ async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
     let credential = hub.credential(1).await;
     let body = json!({"acs_encoder_id": encoder, "acs_credential_id": credential});
     let attempt = hub.settled(hub.get("/acs/encoders/encode_credential", body, "action_attempt").await).await;
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
     assert_eq!(attempt["status"], "success", "{attempt}");
 }
 

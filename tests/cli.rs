@@ -123,6 +123,8 @@ fn a_card_key_that_others_may_read_is_refused() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let text = refusal(directory.path(), &config(directory.path(), "127.0.0.1:0"));
     assert!(text.contains("chmod 600"), "{text}");
+    // A first start that fails is no start: the next one must not look for the key of this one.
+    assert!(!state.join("state.db").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

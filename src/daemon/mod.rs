@@ -163,8 +163,9 @@ impl Daemon {
         prepare_state_dir(&state_dir)?;
         let lock = lock_state_dir(&state_dir)?;
         let has_run_before = state_dir.join(state::FILE).exists();
-        let state = State::open(&state_dir).await?;
+        // The key first: a start that fails here must not look like one that had a key.
         let card_key = card_key(&config, has_run_before)?;
+        let state = State::open(&state_dir).await?;
         let stops = Stops::default();
         let readiness = Readiness::default();
         let cloud = connect(&config, kept, &readiness, &stops).await?;
