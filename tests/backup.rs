@@ -623,11 +623,7 @@ async fn a_desk_of_a_hub_elsewhere_comes_back_as_a_new_one_with_its_encoders() {
     hub.wait_for("the old PC's end", |encoders| encoders.iter().all(|live| live["bridge_connected"] == false)).await;
     let _carried_over = VirtualEncoder::start(&directory, "remote", Some("classic-1k:0badcafe"), &[]);
     let mut command = Command::new(PROGRAM);
-    command
-        .args(["run", "--config"])
-        .arg(&config)
-        .envs(pcsc_environment(&directory, None))
-        .stderr(Stdio::null());
+    command.args(["run", "--config"]).arg(&config).envs(pcsc_environment(&directory, None)).stderr(Stdio::null());
     let _daemon = Daemon(command.spawn().unwrap());
     // The hub knows the encoder as the old PC's, until the new one takes it over.
     let device = hub.live().await[0]["device_id"].as_str().unwrap().to_owned();

@@ -163,9 +163,13 @@ impl Daemon {
         prepare_state_dir(&state_dir)?;
         let lock = lock_state_dir(&state_dir)?;
         let has_run_before = state_dir.join(state::FILE).exists();
-        // The key first: a start that fails here must not look like one that had a key.
-        let card_key = card_key(&config, has_run_before)?;
-        let state = State::open(&state_dir).await?;
+        let (state, card_key) = if has_run_before {
+            (State::open(&state_dir).await?, card_key(&config, has_run_before)?)
+        } else {
+            // The key first: a first start that fails must not look like one that had a key.
+            let card_key = card_key(&config, has_run_before)?;
+            (State::open(&state_dir).await?, card_key)
+        };
         let stops = Stops::default();
         let readiness = Readiness::default();
         let cloud = connect(&config, kept, &readiness, &stops).await?;
