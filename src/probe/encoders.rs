@@ -90,9 +90,13 @@ fn from_daemon(encoder: &EncoderAnswer) -> Finding {
             }
         }
         EncoderState::Offline | EncoderState::Unavailable | EncoderState::Silent => {
-            let kind = encoder.fault.as_ref().map_or(FaultKind::EncoderOffline, |fault| fault.kind);
-            Finding::failed(NAME, format!("{name}: {}", fault.unwrap_or_else(|| "not usable".to_owned())))
-                .remedy(step(kind))
+            match &encoder.fault {
+                Some(fault) => Finding::failed(NAME, format!("{name}: {}", fault.message)).remedy(step(fault.kind)),
+                // The daemon has found it a moment ago, and nothing has failed yet.
+                None => {
+                    Finding::note(NAME, format!("{name}: is just being opened")).remedy("ask again in a few seconds")
+                }
+            }
         }
     };
     finding.simulated(encoder.simulated)
@@ -156,4 +160,21 @@ fn step(kind: FaultKind) -> &'static str {
         (FaultKind::EncoderSilent, "unplug the encoder, wait five seconds and plug it back in"),
     ];
     steps.iter().find(|(known, _)| *known == kind).map_or("encoderd status", |(_, step)| step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::probe::Verdict;
+    use crate::probe::pcsc::planted;
+
+    #[test]
+    fn an_encoder_that_is_just_being_opened_has_not_failed() {
+        let mut encoder = planted::encoder("PN532", None);
+        (encoder.state, encoder.fault) = (EncoderState::Offline, None);
+        assert_eq!(from_daemon(&encoder).verdict, Verdict::Note);
+        encoder.fault = Some(Fault::from(FaultKind::EncoderOffline));
+        assert_eq!(from_daemon(&encoder).verdict, Verdict::Failed);
+    }
 }
