@@ -308,6 +308,7 @@ fn introduction(url: &str, key: &str, directory: &Path, encoders: &LiveEncoders)
         "\
 hub      {url}
 API key  {key}
+page     {url}/  (the clerk's, in a browser)
 encoders
 {encoders}
 
