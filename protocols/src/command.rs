@@ -1,8 +1,12 @@
 //! What can be asked of a card through any reader, and what can go wrong.
 
 use crate::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
+use crate::family::type2::{ConfigPage, DataPage, PageNumber, Password, UltralightCKey};
 use crate::id::Detection;
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// One command to a reader or to the card on it. Every dialect speaks all of them.
 ///
@@ -31,6 +35,37 @@ pub enum CardCommand {
     Write(DataBlock, [u8; 16]),
     /// Writes the trailer of the open sector. Only a personalisation holds one. Answer: [`CardReply::Done`].
     WriteTrailer(SectorNumber, SectorTrailer),
+    /// Asks a Type 2 card what it is (`GET_VERSION`, 60). Answer: [`CardReply::Bytes`], eight of them. A card that does not
+    /// know it answers [`DialectError::Refused`] and must be detected again.
+    GetVersion,
+    /// Reads four pages from this one on (READ, 30). Answer: [`CardReply::Block`].
+    ReadPages(PageNumber),
+    /// Reads pages from the first to the last, both included (`FAST_READ`, 3A). Answer: [`CardReply::Bytes`], four for each
+    /// page; [`DialectError::Unsupported`] where the reader cannot.
+    FastRead {
+        /// The first page.
+        first: PageNumber,
+        /// The last page.
+        last: PageNumber,
+    },
+    /// Writes a page of user memory (WRITE, A2). Answer: [`CardReply::Done`].
+    WritePage(DataPage, [u8; 4]),
+    /// Writes a page of configuration. Only a personalisation or a raw image holds one. Answer: [`CardReply::Done`].
+    WriteConfigPage(ConfigPage, Secret<4>),
+    /// Opens a card that is closed by a password (`PWD_AUTH`, 1B). Answer: [`CardReply::Bytes`], the two bytes of PACK;
+    /// [`DialectError::AuthenticationFailed`] for a wrong password, [`DialectError::Unsupported`] where the reader cannot.
+    PasswordAuth(Password),
+    /// Proves and asks for proof of the 3DES key of an Ultralight C (AUTHENTICATE, 1A), with this random number of ours.
+    /// Answer: [`CardReply::Done`] or [`DialectError::AuthenticationFailed`].
+    UltralightCAuth {
+        /// The key.
+        key: UltralightCKey,
+        /// RndA.
+        random: [u8; 8],
+    },
+    /// Selects an application of an ISO/IEC 14443-4 card, to tell what it is: `00 A4 04 00` with this name. Answer:
+    /// [`CardReply::Bytes`], status word included.
+    SelectApplication(Vec<u8>),
     /// Lets go of the card, so that others may use it. Answer: [`CardReply::Done`].
     Release,
     /// Shows something at the reader, as far as it can. Answer: [`CardReply::Done`], or [`DialectError::Unsupported`].
@@ -59,8 +94,32 @@ pub enum CardReply {
     Reader(ReaderInfo),
     /// What lies on the reader.
     Detected(Detection),
-    /// Sixteen bytes of a block.
+    /// Sixteen bytes of a block, or of four pages.
     Block([u8; 16]),
+    /// What the card has answered, without checksum.
+    Bytes(Vec<u8>),
+}
+
+/// Bytes that may be a part of a secret: wiped on drop, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret<const N: usize>([u8; N]);
+
+impl<const N: usize> Secret<N> {
+    /// Takes the bytes.
+    pub fn new(bytes: [u8; N]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for a frame or a card's memory and nothing else.
+    pub fn expose(&self) -> &[u8; N] {
+        &self.0
+    }
+}
+
+impl<const N: usize> fmt::Debug for Secret<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// Who the reader says it is.

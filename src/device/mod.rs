@@ -448,7 +448,9 @@ impl DeviceTask {
     async fn judge(&self, session: &mut Session, target: &Target) -> Result<Option<Fault>, Trouble> {
         match identify(target) {
             CardKind::Classic(_) => {}
-            CardKind::Iso14443Part4 | CardKind::Unknown => return Ok(Some(FaultKind::UnsupportedCard.into())),
+            CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown => {
+                return Ok(Some(FaultKind::UnsupportedCard.into()));
+            }
         }
         let Some(key) = &self.key else { return Ok(None) };
         match work::opens(session, key, target).await {

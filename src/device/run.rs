@@ -3,9 +3,11 @@
 use super::session::{Session, Trouble};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
+use encoder_protocols::command::Secret;
 use encoder_protocols::family::classic::{SectorNumber, SectorTrailer};
+use encoder_protocols::family::type2::ConfigPage;
 use encoder_protocols::id::Target;
-use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step};
+use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step, Unlock};
 use tokio_util::sync::CancellationToken;
 
 /// Why a plan was left.
@@ -69,6 +71,7 @@ impl<'a> Run<'a> {
         let outcome = match step {
             PersonalizeStep::Step(step) => self.plain(step).await,
             PersonalizeStep::WriteTrailer { sector, trailer } => self.trailer(sector, trailer).await,
+            PersonalizeStep::WriteConfigPage { page, data } => self.config_page(page, data).await,
         };
         match outcome {
             Err(Halt::Trouble(trouble)) if self.reached.is_success() => Err(Halt::AfterSuccess(trouble)),
@@ -85,10 +88,34 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    async fn config_page(&mut self, page: ConfigPage, data: Secret<4>) -> Result<(), Halt> {
+        self.before_write()?;
+        self.touched = true;
+        self.session.write_config_page(page, data).await?;
+        Ok(())
+    }
+
     async fn plain(&mut self, step: Step) -> Result<(), Halt> {
         match step {
             Step::NewSession => self.session.new_session(self.card).await?,
             Step::Login { sector, key } => self.session.login(sector, key).await?,
+            Step::Unlock(Unlock::Password { password, pack }) => {
+                if self.session.password(password).await? != pack.expose() {
+                    return Err(Trouble::KeyRefused.into());
+                }
+            }
+            Step::Unlock(Unlock::UltralightC(key)) => self.session.ultralight_c(key).await?,
+            Step::WritePage { page, data } => {
+                self.before_write()?;
+                self.touched = true;
+                self.may_be_sealed |= self.reached == SafePoint::PayloadWritten;
+                self.session.write_page(page, data).await?;
+            }
+            Step::ReadBackPages { first, expect } => {
+                if self.session.pages(first, expect.len()).await? != expect {
+                    return Err(Halt::Mismatch);
+                }
+            }
             Step::Write { block, data } => {
                 self.before_write()?;
                 self.touched = true;

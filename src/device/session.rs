@@ -3,9 +3,10 @@
 use crate::clock::{self, Deadline};
 use crate::telemetry::metrics;
 use crate::transport::{ExchangeError, Link};
-use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo, Signal};
+use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo, Secret, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
+use encoder_protocols::family::type2::{ConfigPage, DataPage, PageNumber, Password, UltralightCKey};
 use encoder_protocols::id::{Detection, Target, Uid};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -170,7 +171,9 @@ impl Session {
     async fn done(&mut self, command: &CardCommand) -> Result<(), Trouble> {
         match self.command(command).await? {
             CardReply::Done => Ok(()),
-            CardReply::Reader(_) | CardReply::Detected(_) | CardReply::Block(_) => Err(UNEXPECTED),
+            CardReply::Reader(_) | CardReply::Detected(_) | CardReply::Block(_) | CardReply::Bytes(_) => {
+                Err(UNEXPECTED)
+            }
         }
     }
 
@@ -178,7 +181,7 @@ impl Session {
     pub(super) async fn open(&mut self) -> Result<ReaderInfo, Trouble> {
         match self.command(&CardCommand::Open).await? {
             CardReply::Reader(reader) => Ok(reader),
-            CardReply::Done | CardReply::Detected(_) | CardReply::Block(_) => Err(UNEXPECTED),
+            CardReply::Done | CardReply::Detected(_) | CardReply::Block(_) | CardReply::Bytes(_) => Err(UNEXPECTED),
         }
     }
 
@@ -254,7 +257,7 @@ impl Session {
     async fn look_once(&mut self, command: &CardCommand) -> Result<Detection, Trouble> {
         match self.command(command).await? {
             CardReply::Detected(detection) => Ok(detection),
-            CardReply::Done | CardReply::Reader(_) | CardReply::Block(_) => Err(UNEXPECTED),
+            CardReply::Done | CardReply::Reader(_) | CardReply::Block(_) | CardReply::Bytes(_) => Err(UNEXPECTED),
         }
     }
 
@@ -287,9 +290,13 @@ impl Session {
 
     /// Reads a block of the open sector.
     pub(super) async fn read(&mut self, block: BlockNumber) -> Result<[u8; 16], Trouble> {
-        match self.command(&CardCommand::Read(block)).await? {
+        self.block(&CardCommand::Read(block)).await
+    }
+
+    async fn block(&mut self, command: &CardCommand) -> Result<[u8; 16], Trouble> {
+        match self.command(command).await? {
             CardReply::Block(data) => Ok(data),
-            CardReply::Done | CardReply::Reader(_) | CardReply::Detected(_) => Err(UNEXPECTED),
+            CardReply::Done | CardReply::Reader(_) | CardReply::Detected(_) | CardReply::Bytes(_) => Err(UNEXPECTED),
         }
     }
 
@@ -301,6 +308,70 @@ impl Session {
     /// Writes the trailer of the open sector.
     pub(super) async fn write_trailer(&mut self, sector: SectorNumber, trailer: SectorTrailer) -> Result<(), Trouble> {
         self.done(&CardCommand::WriteTrailer(sector, trailer)).await
+    }
+
+    /// Reads four pages of a Type 2 card.
+    pub(super) async fn read_pages(&mut self, first: PageNumber) -> Result<[u8; 16], Trouble> {
+        self.block(&CardCommand::ReadPages(first)).await
+    }
+
+    /// Reads pages of a Type 2 card, in one exchange where the reader can and the card knows how.
+    pub(super) async fn fast_read(&mut self, first: PageNumber, last: PageNumber) -> Result<Vec<u8>, Trouble> {
+        self.bytes(&CardCommand::FastRead { first, last }).await
+    }
+
+    /// Reads so many pages of a Type 2 card, in as few exchanges as reader and card allow.
+    pub(super) async fn pages(&mut self, first: PageNumber, count: usize) -> Result<Vec<[u8; 4]>, Trouble> {
+        let end = usize::from(first.get()) + count;
+        let mut pages = Vec::with_capacity(count + 3);
+        if let (true, Some(last)) = (count > 4, end.checked_sub(1).and_then(|last| u8::try_from(last).ok())) {
+            match self.fast_read(first, PageNumber::new(last)).await {
+                Ok(bytes) if bytes.len() == 4 * count => return Ok(bytes.as_chunks::<4>().0.to_vec()),
+                Ok(_) => return Err(UNEXPECTED),
+                Err(Trouble::Reader(DialectError::Unsupported)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        while pages.len() < count {
+            let page = u8::try_from(usize::from(first.get()) + pages.len()).map_err(|_| UNEXPECTED)?;
+            pages.extend_from_slice(self.read_pages(PageNumber::new(page)).await?.as_chunks::<4>().0);
+        }
+        pages.truncate(count);
+        Ok(pages)
+    }
+
+    /// Writes a page of user memory.
+    pub(super) async fn write_page(&mut self, page: DataPage, data: [u8; 4]) -> Result<(), Trouble> {
+        self.done(&CardCommand::WritePage(page, data)).await
+    }
+
+    /// Writes a page of configuration.
+    pub(super) async fn write_config_page(&mut self, page: ConfigPage, data: Secret<4>) -> Result<(), Trouble> {
+        self.done(&CardCommand::WriteConfigPage(page, data)).await
+    }
+
+    /// Asks a Type 2 card what it is.
+    pub(super) async fn version(&mut self) -> Result<Vec<u8>, Trouble> {
+        self.bytes(&CardCommand::GetVersion).await
+    }
+
+    /// Opens a card that is closed by a password; returns PACK.
+    pub(super) async fn password(&mut self, password: Password) -> Result<Vec<u8>, Trouble> {
+        self.bytes(&CardCommand::PasswordAuth(password)).await
+    }
+
+    /// Opens an Ultralight C.
+    pub(super) async fn ultralight_c(&mut self, key: UltralightCKey) -> Result<(), Trouble> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|_| Trouble::Reader(DialectError::Unsupported))?;
+        self.done(&CardCommand::UltralightCAuth { key, random }).await
+    }
+
+    async fn bytes(&mut self, command: &CardCommand) -> Result<Vec<u8>, Trouble> {
+        match self.command(command).await? {
+            CardReply::Bytes(bytes) => Ok(bytes),
+            CardReply::Done | CardReply::Reader(_) | CardReply::Detected(_) | CardReply::Block(_) => Err(UNEXPECTED),
+        }
     }
 
     /// Leaves the reader as the next program expects it.

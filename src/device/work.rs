@@ -106,7 +106,7 @@ async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl Fn
         let found = match (identify(&target), &order.key) {
             (CardKind::Classic(_), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
             (CardKind::Classic(_), None) => return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None)),
-            (CardKind::Iso14443Part4 | CardKind::Unknown, _) => Ok(LookOutcome::NotOurs),
+            (CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown, _) => Ok(LookOutcome::NotOurs),
         };
         match found {
             Ok(outcome) => return Ok(CardRead { card: target.uid, record: current(&outcome) }),
@@ -144,6 +144,7 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
             (size.to_string(), format, current(&outcome))
         }
         (CardKind::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
+        (CardKind::Type2, _) => ("Ultralight or NTAG".to_owned(), CardFormat::Unknown, None),
         (CardKind::Iso14443Part4, _) => ("ISO/IEC 14443-4 card".to_owned(), CardFormat::Unknown, None),
         (CardKind::Unknown, _) => ("unknown card".to_owned(), CardFormat::Unknown, None),
     };

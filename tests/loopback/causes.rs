@@ -2,6 +2,7 @@
 
 use crate::desk::{Desk, Readers, Setup};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn assert_error(attempt: &Value, error_type: &str) {
     assert_eq!(attempt["status"], "error", "{attempt}");
@@ -200,10 +201,10 @@ async fn every_size_of_card_and_uid_takes_a_credential_and_then_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_card_that_still_lies_there_waits_for_a_new_presentation_where_asked_for() {
+async fn a_card_that_still_lies_there_is_not_written_where_a_new_presentation_is_asked_for() {
     let desk = Desk::start(Setup {
         encoders: &[("Front Desk", Some("classic-1k:deadbeef"))],
-        card_wait: Some("1500ms"),
+        card_wait: Some("700ms"),
         config: "[card]\nrequire_new_presentation = true\n",
         ..Setup::default()
     })
@@ -212,10 +213,28 @@ async fn a_card_that_still_lies_there_waits_for_a_new_presentation_where_asked_f
     let credential = desk.credential(1).await;
     assert_error(&desk.encode(0, &credential).await, "no_credential_on_encoder");
     assert_eq!(desk.encoders[0].stats().writes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_lifted_and_put_back_is_a_new_presentation() {
+    let desk = Desk::start(Setup {
+        encoders: &[("Front Desk", Some("classic-1k:deadbeef"))],
+        config: "[card]\nrequire_new_presentation = true\n",
+        ..Setup::default()
+    })
+    .await;
+    desk.wait_for_card(0, Some("deadbeef")).await;
+    let credential = desk.credential(1).await;
     let attempt = desk.start_encode(0, &credential).await;
-    desk.encoders[0].control("remove");
-    desk.wait_for_card(0, None).await;
-    desk.encoders[0].control("place classic-1k:deadbeef");
-    let attempt = desk.settled(attempt).await;
+    let mut settled = std::pin::pin!(desk.settled(attempt));
+    // The job may begin only when the card lies there again; then it has to be lifted once more.
+    let attempt = loop {
+        desk.encoders[0].control("remove");
+        desk.wait_for_card(0, None).await;
+        desk.encoders[0].control("place classic-1k:deadbeef");
+        if let Ok(attempt) = tokio::time::timeout(Duration::from_secs(4), &mut settled).await {
+            break attempt;
+        }
+    };
     assert_eq!(attempt["status"], "success", "{attempt}");
 }

@@ -13,6 +13,8 @@ use classic::ClassicSize;
 pub enum CardKind {
     /// MIFARE Classic of this size.
     Classic(ClassicSize),
+    /// An NFC Forum Type 2 card: which one, the card itself has to say (see [`type2::Type2Kind`]).
+    Type2,
     /// An ISO/IEC 14443-4 card: payment card, phone, `DESFire`.
     Iso14443Part4,
     /// Anything else.
@@ -32,6 +34,7 @@ pub struct Family {
 /// emulations on smart cards (SAK 28, 38) set the bit of both and are used as Classic.
 pub const FAMILIES: &[Family] = &[
     Family { name: "MIFARE Classic", recognise: classic::recognise },
+    Family { name: "NFC Forum Type 2", recognise: type2::recognise },
     Family { name: "ISO/IEC 14443-4", recognise: recognise_iso14443_4 },
 ];
 

@@ -1,28 +1,122 @@
-//! NFC Forum Type 2 cards, MIFARE Ultralight and NTAG: told apart for their name only. They carry no credential of ours.
+//! NFC Forum Type 2 cards: MIFARE Ultralight, Ultralight EV1, Ultralight C, NTAG213, 215 and 216. Memory in pages of four bytes.
 //!
-//! Readers mostly call all of them Ultralight in their ATR. The card knows better: by `GET_VERSION` where a reader passes
-//! commands through, else by its capability container, page 3, which is what its first owner has written there.
+//! | card | pages | user pages | told by | closed by |
+//! | --- | --- | --- | --- | --- |
+//! | Ultralight | 16 | 4 to 15 | refuses `GET_VERSION` and 3DES | nothing |
+//! | Ultralight EV1, 48 bytes | 20 | 4 to 15 | `GET_VERSION` | password |
+//! | Ultralight EV1, 128 bytes | 41 | 4 to 35 | `GET_VERSION` | password |
+//! | Ultralight C | 48 | 4 to 39 | answers 3DES | 3DES key |
+//! | NTAG213 | 45 | 4 to 39 | `GET_VERSION` | password |
+//! | NTAG215 | 135 | 4 to 129 | `GET_VERSION` | password |
+//! | NTAG216 | 231 | 4 to 225 | `GET_VERSION` | password |
+//!
+//! What the family gets wrong: user pages have no tear protection; a password of 32 bits in clear on the air is a speed
+//! bump; AUTH0 and ACCESS act only after the field was off.
+//!
+//! Source: NXP "NTAG213F/216F" data sheet rev. 3.1; NXP MF0ULx1 and MF0ICU2 data sheets.
 
+use crate::family::CardKind;
+use crate::id::{Activation, AtrCard, Target};
 use core::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// What a Type 2 card says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type2 {
-    /// MIFARE Ultralight EV1 and its kin.
+/// Which Type 2 card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Type2Kind {
+    /// MIFARE Ultralight, 48 bytes for its user.
     Ultralight,
-    /// NTAG with 144 bytes for its user.
+    /// MIFARE Ultralight EV1, 48 bytes (MF0UL11).
+    UltralightEv1Small,
+    /// MIFARE Ultralight EV1, 128 bytes (MF0UL21).
+    UltralightEv1Large,
+    /// MIFARE Ultralight C, 144 bytes.
+    UltralightC,
+    /// NTAG213, 144 bytes.
     Ntag213,
-    /// NTAG with 504 bytes.
+    /// NTAG215, 504 bytes.
     Ntag215,
-    /// NTAG with 888 bytes.
+    /// NTAG216, 888 bytes.
     Ntag216,
-    /// An NTAG of another size.
-    Ntag,
-    /// Something else with so many bytes for data, by its capability container; zero where that is not written.
-    Sized {
-        /// Data area in bytes.
-        bytes: u16,
-    },
+}
+
+impl Type2Kind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Ultralight,
+        Self::UltralightEv1Small,
+        Self::UltralightEv1Large,
+        Self::UltralightC,
+        Self::Ntag213,
+        Self::Ntag215,
+        Self::Ntag216,
+    ];
+
+    /// How many pages there are, configuration included.
+    pub fn pages(self) -> u8 {
+        match self {
+            Self::Ultralight => 16,
+            Self::UltralightEv1Small => 20,
+            Self::UltralightEv1Large => 41,
+            Self::UltralightC => 48,
+            Self::Ntag213 => 45,
+            Self::Ntag215 => 135,
+            Self::Ntag216 => 231,
+        }
+    }
+
+    /// The last page that is the user's; the first is 4 on all of them.
+    pub fn last_user_page(self) -> u8 {
+        match self {
+            Self::Ultralight | Self::UltralightEv1Small => 15,
+            Self::UltralightEv1Large => 35,
+            Self::UltralightC | Self::Ntag213 => 39,
+            Self::Ntag215 => 129,
+            Self::Ntag216 => 225,
+        }
+    }
+
+    /// Reads the eight bytes of an answer to `GET_VERSION`: 00, vendor, product type, subtype, two of version, storage size,
+    /// protocol. `None` where it is no card of this family that is known.
+    ///
+    /// Source: NXP "NTAG213F/216F" data sheet rev. 3.1, table 26 (vendor 04, product type 04, size 0F is 144 bytes, the
+    /// lowest bit meaning "between two powers of two"). UNVERIFIED: product type 03 for Ultralight, sizes 11 and 13 for 215
+    /// and 216, from memory of their data sheets.
+    pub fn from_version(version: &[u8; 8]) -> Option<Self> {
+        match *version {
+            [0x00, 0x04, 0x03, _, _, _, 0x0B, 0x03] => Some(Self::UltralightEv1Small),
+            [0x00, 0x04, 0x03, _, _, _, 0x0E, 0x03] => Some(Self::UltralightEv1Large),
+            [0x00, 0x04, 0x04, _, _, _, 0x0F, 0x03] => Some(Self::Ntag213),
+            [0x00, 0x04, 0x04, _, _, _, 0x11, 0x03] => Some(Self::Ntag215),
+            [0x00, 0x04, 0x04, _, _, _, 0x13, 0x03] => Some(Self::Ntag216),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Type2Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ultralight => "MIFARE Ultralight",
+            Self::UltralightEv1Small => "MIFARE Ultralight EV1, 48 bytes",
+            Self::UltralightEv1Large => "MIFARE Ultralight EV1, 128 bytes",
+            Self::UltralightC => "MIFARE Ultralight C",
+            Self::Ntag213 => "NTAG213",
+            Self::Ntag215 => "NTAG215",
+            Self::Ntag216 => "NTAG216",
+        })
+    }
+}
+
+/// Recognises a Type 2 card by its SAK; which one it is, the card itself has to say.
+///
+/// Source: NXP AN10833, table "SAK coding": 00 with ATQA 0044. PC/SC part 3, "Card Name": 0003 Ultralight (and NTAG).
+pub fn recognise(target: &Target) -> Option<CardKind> {
+    let is_type2 = match target.activation {
+        Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => sak == 0x00,
+        Activation::Atr(AtrCard::Named(name)) => name == 0x0003 || name == 0x003A,
+        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Other) => false,
+    };
+    is_type2.then_some(CardKind::Type2)
 }
 
 /// `GET_VERSION`, as the card hears it.
@@ -31,70 +125,140 @@ pub const GET_VERSION: u8 = 0x60;
 /// The page of the capability container.
 pub const CAPABILITY_CONTAINER: u8 = 3;
 
-impl Type2 {
-    /// Reads the eight bytes of an answer to `GET_VERSION`: 00, vendor, product type, subtype, two of version, storage size,
-    /// protocol. `None` where it is no chip of NXP or no Type 2 card.
-    ///
-    /// Source: NXP "NTAG213F/216F" data sheet rev. 3.1, table 26 (vendor 04, product type 04, size 0F is 144 bytes, the
-    /// lowest bit meaning "between two powers of two"). UNVERIFIED: product type 03 for Ultralight, sizes 11 and 13 for 215
-    /// and 216, from memory of their data sheets.
-    pub fn from_version(version: &[u8; 8]) -> Option<Self> {
-        match *version {
-            [0x00, 0x04, 0x03, _, _, _, _, 0x03] => Some(Self::Ultralight),
-            [0x00, 0x04, 0x04, _, _, _, size, 0x03] => Some(match size {
-                0x0F => Self::Ntag213,
-                0x11 => Self::Ntag215,
-                0x13 => Self::Ntag216,
-                _ => Self::Ntag,
-            }),
-            _ => None,
-        }
+/// Any page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PageNumber(u8);
+
+impl PageNumber {
+    /// Every `u8` may be asked for; a card refuses what it does not have.
+    pub fn new(page: u8) -> Self {
+        Self(page)
     }
 
-    /// Reads page 3: E1, version, data area in units of eight bytes, access. What is not written there is zero.
-    ///
-    /// Source: NFC Forum "Type 2 Tag Operation" 1.1, section 6.1, as quoted in NXP community thread 748580, with `E1 10 12 00`
-    /// from an NTAG213.
-    pub fn from_capability_container(page: &[u8; 4]) -> Self {
-        match *page {
-            [0xE1, _, 0x12, _] => Self::Ntag213,
-            [0xE1, _, eighths, _] => Self::Sized { bytes: u16::from(eighths) * 8 },
-            _ => Self::Sized { bytes: 0 },
-        }
+    /// The number.
+    pub fn get(self) -> u8 {
+        self.0
     }
 }
 
-impl fmt::Display for Type2 {
+impl fmt::Display for PageNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ultralight => f.write_str("MIFARE Ultralight"),
-            Self::Ntag213 => f.write_str("NTAG213"),
-            Self::Ntag215 => f.write_str("NTAG215"),
-            Self::Ntag216 => f.write_str("NTAG216"),
-            Self::Ntag => f.write_str("NTAG"),
-            Self::Sized { bytes: 0 } => f.write_str("Ultralight or NTAG"),
-            Self::Sized { bytes } => write!(f, "Ultralight or NTAG, {bytes} bytes"),
-        }
+        self.0.fmt(f)
+    }
+}
+
+/// A page of user memory, which may be written as data: never UID, lock bytes, OTP or configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DataPage(PageNumber);
+
+impl DataPage {
+    /// `None` outside of this card's user memory.
+    pub fn new(kind: Type2Kind, page: PageNumber) -> Option<Self> {
+        (4..=kind.last_user_page()).contains(&page.0).then_some(Self(page))
+    }
+
+    /// The page's number.
+    pub fn number(self) -> PageNumber {
+        self.0
+    }
+}
+
+impl fmt::Display for DataPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A page of configuration: passwords, keys, where protection begins. Only a personalisation or a raw image holds one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigPage(PageNumber);
+
+impl ConfigPage {
+    /// `None` for a page that is not configuration of this card: behind user memory and dynamic lock bytes.
+    pub fn new(kind: Type2Kind, page: PageNumber) -> Option<Self> {
+        let first = match kind {
+            Type2Kind::Ultralight => return None,
+            Type2Kind::UltralightEv1Small => 16,
+            Type2Kind::UltralightEv1Large => 37,
+            Type2Kind::UltralightC => 42,
+            Type2Kind::Ntag213 => 41,
+            Type2Kind::Ntag215 => 131,
+            Type2Kind::Ntag216 => 227,
+        };
+        (first..kind.pages()).contains(&page.0).then_some(Self(page))
+    }
+
+    /// The page's number.
+    pub fn number(self) -> PageNumber {
+        self.0
+    }
+}
+
+/// Four bytes of password: wiped on drop, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Password([u8; 4]);
+
+impl Password {
+    /// Takes the password's bytes.
+    pub fn new(password: [u8; 4]) -> Self {
+        Self(password)
+    }
+
+    /// The bytes, for a frame or a card's memory and nothing else.
+    pub fn expose(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// Sixteen bytes of 3DES key (two keys) of an Ultralight C: wiped on drop, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct UltralightCKey([u8; 16]);
+
+impl UltralightCKey {
+    /// Takes the key's bytes, first key first.
+    pub fn new(key: [u8; 16]) -> Self {
+        Self(key)
+    }
+
+    /// The bytes, for a computation or a card's memory and nothing else.
+    pub fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UltralightCKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UltralightCKey(..)")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
     use hex_literal::hex;
 
     #[test]
     fn cards_of_documents_have_their_names() {
         // NTAG213F: NXP NTAG213F/216F data sheet, table 26.
-        assert_eq!(Type2::from_version(&hex!("0004040101000F03")), Some(Type2::Ntag213));
+        assert_eq!(Type2Kind::from_version(&hex!("0004040101000F03")), Some(Type2Kind::Ntag213));
         // Another vendor, another protocol.
-        assert_eq!(Type2::from_version(&hex!("0005040101000F03")), None);
-        assert_eq!(Type2::from_version(&hex!("0004040101000F05")), None);
-        // NXP community thread 748580: an NTAG213; 06 is 48 bytes.
-        assert_eq!(Type2::from_capability_container(&hex!("E1101200")), Type2::Ntag213);
-        let small = Type2::from_capability_container(&hex!("E1100600"));
-        assert_eq!((small, small.to_string().as_str()), (Type2::Sized { bytes: 48 }, "Ultralight or NTAG, 48 bytes"));
-        assert_eq!(Type2::from_capability_container(&hex!("00000000")), Type2::Sized { bytes: 0 });
+        assert_eq!(Type2Kind::from_version(&hex!("0005040101000F03")), None);
+        assert_eq!(Type2Kind::from_version(&hex!("0004040101000F05")), None);
+    }
+
+    #[test]
+    fn only_user_memory_can_be_named_as_data() {
+        for kind in Type2Kind::ALL {
+            let data = |page| DataPage::new(kind, PageNumber::new(page)).is_some();
+            assert!((0..4).all(|page| !data(page)), "{kind}");
+            assert!((4..=kind.last_user_page()).all(data), "{kind}");
+            assert!((kind.last_user_page() + 1..=255).all(|page| !data(page)), "{kind}");
+        }
     }
 }

@@ -33,7 +33,7 @@ pub fn layout_for(card: CardKind) -> Option<&'static Layout> {
 fn ocl1_classic_doors_max(card: CardKind) -> Option<u8> {
     match card {
         CardKind::Classic(size) => Some(ocl1::doors_max(size)),
-        CardKind::Iso14443Part4 | CardKind::Unknown => None,
+        CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown => None,
     }
 }
 

@@ -20,8 +20,11 @@ pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
 
+use crate::command::Secret;
 use crate::family::classic::{DataBlock, Key, SectorNumber};
+use crate::family::type2::{DataPage, PageNumber, Password, UltralightCKey};
 use crate::layout::ocl1;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// One step of a plan. A trailer or block 0 cannot be named.
@@ -35,6 +38,22 @@ pub enum Step {
         sector: SectorNumber,
         /// With what.
         key: Key,
+    },
+    /// Open a Type 2 card that is closed by a password or a key.
+    Unlock(Unlock),
+    /// Write a page of user memory.
+    WritePage {
+        /// Which.
+        page: DataPage,
+        /// What.
+        data: [u8; 4],
+    },
+    /// Read pages and compare; anything else than `expect` ends the plan.
+    ReadBackPages {
+        /// The first of them.
+        first: PageNumber,
+        /// What must be there, page after page.
+        expect: Vec<[u8; 4]>,
     },
     /// Write a block of the open sector.
     Write {
@@ -59,7 +78,13 @@ impl Step {
     pub fn round_trips(&self) -> usize {
         match self {
             Self::NewSession => 3,
-            Self::Login { .. } | Self::Write { .. } | Self::ReadBack { .. } => 1,
+            Self::Login { .. }
+            | Self::Unlock(Unlock::Password { .. })
+            | Self::Write { .. }
+            | Self::WritePage { .. }
+            | Self::ReadBack { .. }
+            | Self::ReadBackPages { .. } => 1,
+            Self::Unlock(Unlock::UltralightC(_)) => 2,
             Self::Reached(_) => 0,
         }
     }
@@ -67,8 +92,13 @@ impl Step {
     /// Whether it changes the card.
     pub fn writes(&self) -> bool {
         match self {
-            Self::Write { .. } => true,
-            Self::NewSession | Self::Login { .. } | Self::ReadBack { .. } | Self::Reached(_) => false,
+            Self::Write { .. } | Self::WritePage { .. } => true,
+            Self::NewSession
+            | Self::Login { .. }
+            | Self::Unlock(_)
+            | Self::ReadBack { .. }
+            | Self::ReadBackPages { .. }
+            | Self::Reached(_) => false,
         }
     }
 }
@@ -79,6 +109,15 @@ impl fmt::Display for Step {
         match self {
             Self::NewSession => f.write_str("start a new session: field off and on, select the card"),
             Self::Login { sector, key } => write!(f, "open sector {sector} with key {}", key_letter(key)),
+            Self::Unlock(Unlock::Password { .. }) => f.write_str("open the card with its password"),
+            Self::Unlock(Unlock::UltralightC(_)) => f.write_str("open the card with its 3DES key"),
+            Self::WritePage { page, data } => {
+                let what = if *data == [0; 4] { "zero" } else { "data" };
+                write!(f, "write page {page}: {what}")
+            }
+            Self::ReadBackPages { first, expect } => {
+                write!(f, "read {} pages from page {first} on back and compare", expect.len())
+            }
             Self::Write { block, data } => {
                 let what = if *data == [0; 16] { "zero" } else { "data" };
                 write!(f, "write block {block} ({}): {what}", ocl1::role(block.number()))
@@ -89,6 +128,20 @@ impl fmt::Display for Step {
             Self::Reached(point) => write!(f, "reached: {point}"),
         }
     }
+}
+
+/// How a closed Type 2 card is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unlock {
+    /// By a password; a card that answers with another PACK is not the one.
+    Password {
+        /// What is sent.
+        password: Password,
+        /// What must come back.
+        pack: Secret<2>,
+    },
+    /// By the 3DES key of an Ultralight C. The random number is the executor's.
+    UltralightC(UltralightCKey),
 }
 
 fn key_letter(key: &Key) -> char {

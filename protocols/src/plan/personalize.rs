@@ -5,7 +5,9 @@
 //! proved with both its new keys before the next one is touched. No credential is on the card yet: a trailer torn in the
 //! middle can destroy its sector and nothing can prevent that, but no guest loses anything.
 
+use crate::command::Secret;
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, DataBlock, Key, SectorNumber, SectorTrailer};
+use crate::family::type2::ConfigPage;
 use crate::layout::keys::CardKeys;
 use crate::layout::mad::{self, Mad};
 use crate::layout::ocl1::{self, Slot};
@@ -26,6 +28,13 @@ pub enum PersonalizeStep {
         /// With what.
         trailer: SectorTrailer,
     },
+    /// Write a page of configuration of a Type 2 card. It acts from the next [`Step::NewSession`] on.
+    WriteConfigPage {
+        /// Which.
+        page: ConfigPage,
+        /// With what.
+        data: Secret<4>,
+    },
 }
 
 impl From<Step> for PersonalizeStep {
@@ -39,7 +48,7 @@ impl PersonalizeStep {
     pub fn round_trips(&self) -> usize {
         match self {
             Self::Step(step) => step.round_trips(),
-            Self::WriteTrailer { .. } => 1,
+            Self::WriteTrailer { .. } | Self::WriteConfigPage { .. } => 1,
         }
     }
 }
@@ -49,6 +58,7 @@ impl fmt::Display for PersonalizeStep {
         match self {
             Self::Step(Step::Reached(_)) => f.write_str("reached: the card may be taken away and finished later"),
             Self::Step(step) => step.fmt(f),
+            Self::WriteConfigPage { page, .. } => write!(f, "write page {}: configuration", page.number()),
             Self::WriteTrailer { sector, .. } => {
                 write!(f, "write block {} ({}): keys and access bits", sector.trailer(), ocl1::role(sector.trailer()))
             }

@@ -158,6 +158,7 @@ impl Bench {
             let write = match step {
                 PersonalizeStep::Step(Step::Write { block, data }) => Some((block.number(), *data)),
                 PersonalizeStep::WriteTrailer { sector, trailer } => Some((sector.trailer(), trailer.to_bytes())),
+                PersonalizeStep::WriteConfigPage { .. } => panic!("no step of a Classic card: {step}"),
                 PersonalizeStep::Step(step) => {
                     self.read_only(step)?;
                     None
@@ -192,7 +193,9 @@ impl Bench {
                 }
             }
             Step::Reached(point) => self.reached = Some(*point),
-            Step::Write { .. } => panic!("writes are handled by run"),
+            Step::Write { .. } | Step::Unlock(_) | Step::WritePage { .. } | Step::ReadBackPages { .. } => {
+                panic!("no step for this place: {step}")
+            }
         }
         Ok(())
     }

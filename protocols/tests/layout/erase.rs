@@ -56,7 +56,10 @@ fn starts() -> Vec<Bench> {
 fn writes(plan: &ErasePlan) -> Vec<(BlockNumber, [u8; 16])> {
     let write = |step: &Step| match step {
         Step::Write { block, data } => Some((block.number(), *data)),
-        Step::NewSession | Step::Login { .. } | Step::ReadBack { .. } | Step::Reached(_) => None,
+        step => {
+            assert!(!step.writes(), "no step of a Classic card: {step}");
+            None
+        }
     };
     plan.steps.iter().filter_map(write).collect()
 }

@@ -160,7 +160,7 @@ fn torn_personalisation_is_finished_or_named() {
         .filter_map(|step| match step {
             PersonalizeStep::WriteTrailer { sector, trailer } => Some((sector.trailer(), trailer.to_bytes())),
             PersonalizeStep::Step(Step::Write { block, data }) => Some((block.number(), *data)),
-            PersonalizeStep::Step(_) => None,
+            PersonalizeStep::WriteConfigPage { .. } | PersonalizeStep::Step(_) => None,
         })
         .collect();
     let (mut finished, mut named) = (0, 0);
@@ -198,7 +198,7 @@ fn trailer_torn_behind_key_a_is_written_again() {
         let trailer = steps.iter().filter_map(|step| match step {
             PersonalizeStep::WriteTrailer { sector, trailer } => Some((sector.trailer(), trailer.to_bytes())),
             PersonalizeStep::Step(Step::Write { block, data }) => Some((block.number(), *data)),
-            PersonalizeStep::Step(_) => None,
+            PersonalizeStep::WriteConfigPage { .. } | PersonalizeStep::Step(_) => None,
         });
         let (block, new) = trailer.clone().nth(write).unwrap();
         if !block.is_trailer() {

@@ -132,6 +132,7 @@ proptest! {
                 }
                 Step::Reached(SafePoint::Verified) => prop_assert!(valid[usize::from_slot(plan.slot)], "{}", plan),
                 Step::Login { .. } | Step::Reached(_) => {}
+                Step::Unlock(_) | Step::WritePage { .. } | Step::ReadBackPages { .. } => panic!("{step}"),
             }
         }
         prop_assert_eq!(plan.steps.last(), Some(&Step::Reached(SafePoint::Retired)));

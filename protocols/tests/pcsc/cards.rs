@@ -26,7 +26,7 @@ fn every_family_is_detected_and_told_apart() {
         (unknown([0x00, 0x04], 0x20), CardKind::Iso14443Part4),
         (unknown([0x03, 0x44], 0x20), CardKind::Iso14443Part4),
         // Ultralight or NTAG, MIFARE Plus in level 2.
-        (unknown([0x00, 0x44], 0x00), CardKind::Unknown),
+        (unknown([0x00, 0x44], 0x00), CardKind::Type2),
         (unknown([0x00, 0x04], 0x10), CardKind::Unknown),
     ];
     for size in [ClassicSize::Mini, ClassicSize::K1, ClassicSize::K4] {

@@ -75,7 +75,7 @@ trait Encoder {
         Self: Sized,
     {
         for step in steps {
-            match step {
+            match step.clone() {
                 PersonalizeStep::WriteTrailer { sector, trailer } => {
                     self.done(&CardCommand::WriteTrailer(sector, trailer));
                 }
@@ -91,6 +91,10 @@ trait Encoder {
                     assert_eq!(self.run(&CardCommand::Read(block.number())), Ok(CardReply::Block(expect)));
                 }
                 PersonalizeStep::Step(Step::Reached(_)) => {}
+                PersonalizeStep::WriteConfigPage { .. }
+                | PersonalizeStep::Step(Step::Unlock(_) | Step::WritePage { .. } | Step::ReadBackPages { .. }) => {
+                    panic!("no step of a Classic card: {step}")
+                }
             }
         }
     }

@@ -257,7 +257,7 @@ impl PcscStorageDevice {
         match (is_classic, error) {
             (None, _) => Refusal::Gone,
             (Some(CardKind::Classic(_)), CardError::Nak | CardError::Silent) => refused,
-            (Some(CardKind::Iso14443Part4 | CardKind::Unknown), _) => Refusal::WrongCard,
+            (Some(CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown), _) => Refusal::WrongCard,
         }
     }
 
@@ -390,10 +390,10 @@ impl PcscStorageDevice {
             CardKind::Classic(ClassicSize::Mini) => atr::storage_card(atr::name::CLASSIC_MINI),
             CardKind::Classic(ClassicSize::K1) => atr::storage_card(atr::name::CLASSIC_1K),
             CardKind::Classic(ClassicSize::K4) => atr::storage_card(atr::name::CLASSIC_4K),
+            CardKind::Type2 => atr::storage_card(atr::name::ULTRALIGHT),
             // No historical bytes: what an ATS holds is not modelled.
             CardKind::Iso14443Part4 => atr::part4_card(&[]),
             CardKind::Unknown => match (target.atqa_sak(), self.profile.errors) {
-                (Some((_, 0x00)), _) => atr::storage_card(atr::name::ULTRALIGHT),
                 (Some((_, sak)), Errors::Acs) => atr::storage_card(u16::from_be_bytes([0xFF, sak])),
                 (Some(_) | None, _) => atr::storage_card(0x0000),
             },

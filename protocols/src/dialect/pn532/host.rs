@@ -368,6 +368,14 @@ impl Dialect for Pn532Host {
                 let data = zeroize::Zeroizing::new(trailer.to_bytes());
                 self.in_open_sector(Job::Write, sector.trailer(), mifare::WRITE, &data[..]);
             }
+            CardCommand::GetVersion
+            | CardCommand::ReadPages(_)
+            | CardCommand::FastRead { .. }
+            | CardCommand::WritePage(..)
+            | CardCommand::WriteConfigPage(..)
+            | CardCommand::PasswordAuth(_)
+            | CardCommand::UltralightCAuth { .. }
+            | CardCommand::SelectApplication(_) => self.finish(Err(DialectError::Unsupported)),
             CardCommand::Release => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;

@@ -540,6 +540,14 @@ impl CardDialect for PcscStorageHost {
                 let (block, data) = (sector.trailer(), zeroize::Zeroizing::new(trailer.to_bytes()));
                 self.in_open_sector(Stage::Write, block, Apdu::write(block, &data));
             }
+            CardCommand::GetVersion
+            | CardCommand::ReadPages(_)
+            | CardCommand::FastRead { .. }
+            | CardCommand::WritePage(..)
+            | CardCommand::WriteConfigPage(..)
+            | CardCommand::PasswordAuth(_)
+            | CardCommand::UltralightCAuth { .. }
+            | CardCommand::SelectApplication(_) => self.finish(Err(DialectError::Unsupported)),
             CardCommand::Release | CardCommand::Close => self.release(),
             CardCommand::Signal(signal) => self.signal(*signal),
         }
