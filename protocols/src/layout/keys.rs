@@ -3,7 +3,8 @@
 //! ```text
 //! master ── AES-CMAC("OCL1 seal")     ── K_seal ── AN10922(M = "OCL1 card" || uid_len || uid) ── the card's seal key
 //!        ├─ AES-CMAC("OCL1 sector")   ── K_sector ── AES-CMAC("OCL1 key" || uid_len || uid || sector || 'A' or 'B') ── 6 bytes
-//!        └─ AES-CMAC("OCL1 password") ── K_pwd, for cards that are closed by a password
+//!        └─ AES-CMAC("OCL1 password") ── K_pwd ─┬─ AES-CMAC("OCL1 pwd" || uid_len || uid) ── 4 bytes of PWD, 2 of PACK
+//!                                               └─ AES-CMAC("OCL1 3des" || uid_len || uid) ── 16 bytes of 3DES key
 //! ```
 //!
 //! Labels are ASCII without a terminator; `uid_len` and `sector` are one byte. Crypto1 gives the sector keys away to
@@ -11,11 +12,12 @@
 //!
 //! Source: NIST SP 800-38B and RFC 4493 (AES-CMAC); NXP AN10922 (diversification).
 
+use crate::command::Secret;
 use crate::family::classic::{KeyA, KeyB, SectorKey, SectorNumber};
+use crate::family::type2::{Password, UltralightCKey};
 use crate::id::Uid;
 use crate::layout::mad;
 use aes::Aes128;
-use alloc::vec::Vec;
 use cmac::{Cmac, KeyInit, Mac};
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -88,12 +90,12 @@ impl PropertyKey {
 
     /// The keys of one card.
     pub fn for_card(&self, uid: &Uid) -> CardKeys {
-        let input = [b"OCL1 card".as_slice(), &uid_with_length(uid)].concat();
         CardKeys {
             key_id: self.key_id,
             uid: *uid,
-            seal: AesKey(diversify(self.sub_key(Purpose::Seal).expose(), &input)),
+            seal: card_seal_key(&self.sub_key(Purpose::Seal), uid),
             sector: self.sub_key(Purpose::Sector),
+            password: self.sub_key(Purpose::Password),
         }
     }
 }
@@ -111,6 +113,7 @@ pub struct CardKeys {
     uid: Uid,
     seal: AesKey,
     sector: AesKey,
+    password: AesKey,
 }
 
 impl CardKeys {
@@ -142,10 +145,26 @@ impl CardKeys {
         KeyB(self.sector_key(sector, b'B'))
     }
 
+    /// The password that closes this card, and the PACK by which it proves to be the one.
+    pub fn password(&self) -> (Password, Secret<2>) {
+        let [p0, p1, p2, p3, k0, k1, ..] = *Zeroizing::new(self.of_card(&self.password, b"OCL1 pwd", &[]));
+        (Password::new([p0, p1, p2, p3]), Secret::new([k0, k1]))
+    }
+
+    /// The 3DES key that closes this card, should it be an Ultralight C.
+    pub fn ultralight_c_key(&self) -> UltralightCKey {
+        UltralightCKey::new(*Zeroizing::new(self.of_card(&self.password, b"OCL1 3des", &[])))
+    }
+
     fn sector_key(&self, sector: SectorNumber, letter: u8) -> SectorKey {
-        let input = [b"OCL1 key".as_slice(), &uid_with_length(&self.uid), &[sector.get(), letter]].concat();
-        let [k0, k1, k2, k3, k4, k5, ..] = *Zeroizing::new(aes_cmac(self.sector.expose(), &input));
+        let [k0, k1, k2, k3, k4, k5, ..] =
+            *Zeroizing::new(self.of_card(&self.sector, b"OCL1 key", &[sector.get(), letter]));
         SectorKey::new([k0, k1, k2, k3, k4, k5])
+    }
+
+    /// AES-CMAC of `label || uid_len || uid || rest`.
+    fn of_card(&self, key: &AesKey, label: &[u8], rest: &[u8]) -> [u8; 16] {
+        aes_cmac_of(key.expose(), &[label, &[uid_len(&self.uid)], self.uid.as_bytes(), rest])
     }
 }
 
@@ -155,19 +174,30 @@ impl fmt::Debug for CardKeys {
     }
 }
 
-/// One byte of length, then the UID: 4-, 7- and 10-byte UIDs cannot be taken for one another.
-pub(super) fn uid_with_length(uid: &Uid) -> Vec<u8> {
+/// The key that a card's seals are computed with, from `K_seal`.
+fn card_seal_key(seal: &AesKey, uid: &Uid) -> AesKey {
+    AesKey(diversify(seal.expose(), &[b"OCL1 card", &[uid_len(uid)], uid.as_bytes()]))
+}
+
+/// The byte in front of every UID: 4-, 7- and 10-byte UIDs cannot be taken for one another.
+pub(super) fn uid_len(uid: &Uid) -> u8 {
     // A UID has at most ten bytes.
-    let len = u8::try_from(uid.as_bytes().len()).unwrap_or_default();
-    [&[len], uid.as_bytes()].concat()
+    u8::try_from(uid.as_bytes().len()).unwrap_or_default()
 }
 
 /// AES-CMAC of a message.
 ///
 /// Source: RFC 4493.
 pub fn aes_cmac(key: &[u8; 16], message: &[u8]) -> [u8; 16] {
+    aes_cmac_of(key, &[message])
+}
+
+/// AES-CMAC of a message in parts, one after the other.
+pub(super) fn aes_cmac_of(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
     let mut mac = Cmac::<Aes128>::new(key.into());
-    mac.update(message);
+    for part in parts {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().into()
 }
 
@@ -181,18 +211,19 @@ pub const AN10922_INPUT_BYTES_MAX: usize = 31;
 ///
 /// Source: NXP AN10922, section 2.2.1 (AES-128); libfreefare issue 91 for the short inputs.
 pub fn an10922_aes128(key: &[u8; 16], input: &[u8]) -> Option<[u8; 16]> {
-    (1..=AN10922_INPUT_BYTES_MAX).contains(&input.len()).then(|| diversify(key, input))
+    (1..=AN10922_INPUT_BYTES_MAX).contains(&input.len()).then(|| diversify(key, &[input]))
 }
 
 /// What [`an10922_aes128`] computes; bytes of the input beyond 31 have no place in it.
-fn diversify(key: &[u8; 16], input: &[u8]) -> [u8; 16] {
+fn diversify(key: &[u8; 16], input: &[&[u8]]) -> [u8; 16] {
     let mut message = [0; 32];
-    let padded = [0x01].into_iter().chain(input.iter().copied()).chain([0x80]);
+    let bytes = || input.iter().copied().flatten().copied();
+    let padded = [0x01].into_iter().chain(bytes()).chain([0x80]);
     for (byte, value) in message.iter_mut().zip(padded) {
         *byte = value;
     }
     let (k1, k2) = cmac_subkeys(key);
-    let subkey = if input.len() == AN10922_INPUT_BYTES_MAX { k1 } else { k2 };
+    let subkey = if bytes().count() == AN10922_INPUT_BYTES_MAX { k1 } else { k2 };
     let (first, last) = halves(message);
     aes_block(key, aes_block(key, first) ^ last ^ subkey).to_be_bytes()
 }
@@ -220,6 +251,7 @@ fn aes_block(key: &[u8; 16], block: u128) -> u128 {
 mod tests {
     use super::*;
     use alloc::format;
+    use alloc::vec::Vec;
     use hex_literal::hex;
 
     /// AN10922 section 2.2.1, as reprinted at gorferay.com and in libfreefare `test/test_mifare_key_deriver_an10922.c`.

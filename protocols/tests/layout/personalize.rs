@@ -2,8 +2,8 @@
 
 use super::bench::{Bench, SIZES, Stop, record, sector, torn_contents};
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key, SectorTrailer};
+use encoder_protocols::layout::content::SlotState;
 use encoder_protocols::layout::mad::Mad;
-use encoder_protocols::layout::ocl1::SlotState;
 use encoder_protocols::plan::{
     BlankCheck, BlankOutcome, LookOutcome, NotBlank, PersonalizePlan, PersonalizeStep, SafePoint, Step, Survey,
     SurveyOutcome,
