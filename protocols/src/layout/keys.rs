@@ -88,6 +88,11 @@ impl PropertyKey {
         self.key_id
     }
 
+    /// The master key, for the file that keeps it and nothing else.
+    pub fn master(&self) -> &AesKey {
+        &self.master
+    }
+
     /// The sub-key for one purpose.
     pub fn sub_key(&self, purpose: Purpose) -> AesKey {
         AesKey(aes_cmac(self.master.expose(), purpose.label()))
@@ -166,20 +171,22 @@ impl KeyRing {
         core::iter::once(&self.current).chain(&self.older)
     }
 
-    /// What may open one card, the most likely first: the card is opened with the keys of one of the ring's keys, whichever
-    /// it was personalised with. All of them seal with the current key and read the seals of every key.
-    pub fn for_card(&self, uid: &Uid) -> Vec<CardKeys> {
-        let seal = self.current.seal_key(uid);
+    /// The keys of a card that the current key opens: one to be personalised, or one that needs no opening. They seal with
+    /// the current key and read the seals of every key.
+    pub fn for_card(&self, uid: &Uid) -> CardKeys {
+        CardKeys { older_seals: self.older_seals(uid), ..self.current.for_card(uid) }
+    }
+
+    /// What may open one card, the most likely first: with the keys of one of the ring's keys, whichever it was personalised
+    /// with. All of them seal with the current key and read the seals of every key.
+    pub fn each_for_card(&self, uid: &Uid) -> Vec<CardKeys> {
+        let current = self.for_card(uid);
+        self.keys().map(|key| CardKeys { opening: key.opening(), ..current.clone() }).collect()
+    }
+
+    fn older_seals(&self, uid: &Uid) -> [Option<SealKey>; RING_KEYS_MAX - 1] {
         let mut older = self.older.iter().map(|key| key.seal_key(uid));
-        let older_seals: [Option<SealKey>; RING_KEYS_MAX - 1] = core::array::from_fn(|_| older.next());
-        self.keys()
-            .map(|key| CardKeys {
-                uid: *uid,
-                opening: key.opening(),
-                seal: seal.clone(),
-                older_seals: older_seals.clone(),
-            })
-            .collect()
+        core::array::from_fn(|_| older.next())
     }
 }
 
@@ -416,7 +423,7 @@ mod tests {
     fn a_ring_opens_with_each_key_and_seals_with_the_current_one() {
         let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
         let ring = KeyRing::new(key(3), Vec::from([key(2), key(1)])).unwrap();
-        let all = ring.for_card(&uid);
+        let all = ring.each_for_card(&uid);
         let sector = SectorNumber::new(1).unwrap();
         assert_eq!(all.iter().map(CardKeys::opening_key_id).collect::<Vec<_>>(), [3, 2, 1]);
         for keys in &all {
