@@ -25,7 +25,7 @@ use crate::api::bridge::{EncoderState, Presence};
 use crate::clock;
 use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
-use crate::keys::CardKey;
+use crate::keys::{CardKey, KeyInUse};
 use crate::presence::Debouncer;
 use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
@@ -176,7 +176,7 @@ impl DeviceHandle {
 /// Starts the task of a device and enters it into the registry.
 pub fn spawn(
     found: Found,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: &Arc<Registry>,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
@@ -205,7 +205,7 @@ struct DeviceTask {
     place: Place,
     /// What was learnt of a reader behind PC/SC.
     learnt: Learnt,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: Arc<Registry>,
     orders: mpsc::Receiver<Asked>,
     status: watch::Sender<Status>,
@@ -452,7 +452,7 @@ impl DeviceTask {
                 return Ok(Some(FaultKind::UnsupportedCard.into()));
             }
         }
-        let Some(key) = &self.key else { return Ok(None) };
+        let Some(key) = &self.key.now() else { return Ok(None) };
         match work::opens(session, key, target).await {
             Ok(false) => Ok(Some(FaultKind::ForeignCard.into())),
             // A card that was lifted again is the next look's business.
