@@ -19,6 +19,8 @@ mod place;
 pub mod registry;
 mod run;
 mod session;
+#[cfg(test)]
+mod tears;
 mod work;
 
 use crate::api::bridge::{EncoderState, Presence};
