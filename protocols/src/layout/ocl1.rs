@@ -165,7 +165,7 @@ pub enum SlotFault {
         /// Which.
         found: u8,
     },
-    /// The seal was made with another property key.
+    /// The seal was made with a property key that is not among the known ones.
     #[error("the seal was made with key {found}")]
     KeyId {
         /// Which.

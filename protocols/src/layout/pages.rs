@@ -95,12 +95,12 @@ pub(super) fn check_full<'a>(
     RecordView::decode(record).map_err(SlotFault::Record)
 }
 
-/// Whether it is a seal that we could have made.
+/// Whether it is a seal that we could have made, with the current key or an older one.
 pub(super) fn of_ours(seal: &Seal, version: u8, keys: &CardKeys) -> Result<(), SlotFault> {
     if seal.version != version {
         return Err(SlotFault::Version { found: seal.version });
     }
-    if seal.key_id != keys.key_id() {
+    if keys.seal_key_of(seal.key_id).is_none() {
         return Err(SlotFault::KeyId { found: seal.key_id });
     }
     Ok(())

@@ -18,7 +18,7 @@
 //! Big-endian. A seal of zeros is no seal: the slot is empty or retired.
 
 use crate::layout::compact::{COMPACT_BYTES, CompactRecord};
-use crate::layout::keys::{CardKeys, aes_cmac_of, uid_len};
+use crate::layout::keys::{CardKeys, aes_cmac_of, uid_length};
 use crate::layout::ocl1::Slot;
 use crate::layout::record::PropertyId;
 use subtle::ConstantTimeEq;
@@ -49,13 +49,14 @@ impl Seal {
     /// Seals a payload for one slot of one card.
     pub fn new(keys: &CardKeys, slot: Slot, sequence: u32, payload: &[u8]) -> Self {
         let unsigned = Self { version: VERSION, key_id: keys.key_id(), sequence, mac: [0; 8] };
-        Self { mac: unsigned.expected_mac(keys, slot, payload), ..unsigned }
+        Self { mac: unsigned.expected_mac(keys, slot, payload).unwrap_or_default(), ..unsigned }
     }
 
     /// Seals a compact record for one slot of one card.
     pub fn compact(keys: &CardKeys, slot: Slot, sequence: u16, record: &CompactRecord) -> Self {
         let unsigned = Self { version: VERSION_COMPACT, key_id: keys.key_id(), sequence: sequence.into(), mac: [0; 8] };
-        Self { mac: unsigned.expected_compact_mac(keys, slot, record.property_id, &record.encode()), ..unsigned }
+        let mac = unsigned.expected_compact_mac(keys, slot, record.property_id, &record.encode());
+        Self { mac: mac.unwrap_or_default(), ..unsigned }
     }
 
     /// The full form: 14 bytes of seal and 2 of zero.
@@ -84,9 +85,10 @@ impl Seal {
         Self { version, key_id, sequence: u16::from_be_bytes([s0, s1]).into(), mac }
     }
 
-    /// Whether the MAC is right for this payload in this slot of this card. Takes the same time wherever a MAC differs.
+    /// Whether the MAC is right for this payload in this slot of this card, with the key that the seal names. Takes the same
+    /// time wherever a MAC differs.
     pub fn holds(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> bool {
-        self.expected_mac(keys, slot, payload).ct_eq(&self.mac).into()
+        self.expected_mac(keys, slot, payload).is_some_and(|mac| mac.ct_eq(&self.mac).into())
     }
 
     /// Whether the MAC is right for this compact payload in this slot of this card of this property. Takes the same time
@@ -98,10 +100,10 @@ impl Seal {
         property: PropertyId,
         payload: &[u8; COMPACT_BYTES],
     ) -> bool {
-        self.expected_compact_mac(keys, slot, property, payload).ct_eq(&self.mac).into()
+        self.expected_compact_mac(keys, slot, property, payload).is_some_and(|mac| mac.ct_eq(&self.mac).into())
     }
 
-    fn expected_mac(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> [u8; 8] {
+    fn expected_mac(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> Option<[u8; 8]> {
         self.mac_over(keys, slot, &self.sequence.to_be_bytes(), &[], payload)
     }
 
@@ -111,7 +113,7 @@ impl Seal {
         slot: Slot,
         property: PropertyId,
         payload: &[u8; COMPACT_BYTES],
-    ) -> [u8; 8] {
+    ) -> Option<[u8; 8]> {
         let [_, _, sequence @ ..] = self.sequence.to_be_bytes();
         self.mac_over(keys, slot, &sequence, &property.0, payload)
     }
@@ -119,15 +121,24 @@ impl Seal {
     /// What the MAC covers, in bytes: `"OCL1"` 4, version 1, key id 1, UID length 1, UID 4, 7 or 10, slot 1 (A is 0,
     /// B is 1), sequence 4 (compact: 2), length 2 of what follows, in the compact form the property's id 16, payload.
     /// Big-endian; no field has a length of its own left to guess.
-    fn mac_over(&self, keys: &CardKeys, slot: Slot, sequence: &[u8], property: &[u8], payload: &[u8]) -> [u8; 8] {
+    ///
+    /// `None` where the key that the seal names is not there.
+    fn mac_over(
+        &self,
+        keys: &CardKeys,
+        slot: Slot,
+        sequence: &[u8],
+        property: &[u8],
+        payload: &[u8],
+    ) -> Option<[u8; 8]> {
         // A payload is a record: at most 46 + 2 × 255 bytes.
         let len = u16::try_from(property.len() + payload.len()).unwrap_or(u16::MAX);
         let mac = aes_cmac_of(
-            keys.seal_key().expose(),
+            keys.seal_key_of(self.key_id)?.expose(),
             &[
                 b"OCL1",
                 &[self.version, self.key_id],
-                &[uid_len(keys.uid())],
+                &[uid_length(keys.uid())],
                 keys.uid().as_bytes(),
                 &[slot.code()],
                 sequence,
@@ -136,6 +147,6 @@ impl Seal {
                 payload,
             ],
         );
-        mac.first_chunk::<8>().copied().unwrap_or_default()
+        mac.first_chunk::<8>().copied()
     }
 }

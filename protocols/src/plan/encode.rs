@@ -152,7 +152,12 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self) -> Result<EncodePlan, PlanError> {
         match self.view.current() {
-            Some((slot, sealed)) if sealed.content == *self.content && !self.in_full => self.finish(slot, sealed),
+            // Sealed with an older key, it is written anew with the current one.
+            Some((slot, sealed))
+                if sealed.content == *self.content && sealed.key_id == self.keys.key_id() && !self.in_full =>
+            {
+                self.finish(slot, sealed)
+            }
             Some((slot, sealed)) => {
                 require_readable(self.view)?;
                 self.replace(slot, sealed)

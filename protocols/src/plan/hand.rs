@@ -13,8 +13,7 @@ use alloc::vec::Vec;
 /// How a card is opened for writing; `None` for one that nothing closes, and for Classic, whose sectors have their own keys.
 pub fn unlock(kind: Type2Kind, keys: &CardKeys) -> Option<Unlock> {
     if kind.has_password() {
-        let (password, pack) = keys.password();
-        Some(Unlock::Password { password, pack })
+        Some(Unlock::Password { password: keys.password(), pack: keys.pack() })
     } else if kind == Type2Kind::UltralightC {
         Some(Unlock::UltralightC(keys.ultralight_c_key()))
     } else {

@@ -129,9 +129,8 @@ impl Config {
             pages.into_iter().filter_map(page).collect()
         };
         if self.kind.has_password() {
-            let (password, pack) = keys.password();
-            let [p0, p1] = *pack.expose();
-            pages(Vec::from([(fourth, Secret::new([p0, p1, 0, 0])), (third, Secret::new(*password.expose()))]))
+            let [p0, p1] = *keys.pack().expose();
+            pages(Vec::from([(fourth, Secret::new([p0, p1, 0, 0])), (third, Secret::new(*keys.password().expose()))]))
         } else {
             pages([third, fourth, fifth, sixth].into_iter().zip(keys.ultralight_c_key().to_pages()).collect())
         }
