@@ -4,6 +4,7 @@
 
 pub mod classic;
 pub mod type2;
+pub mod ultralight_c;
 
 use crate::id::{Activation, AtrCard, Target};
 use classic::ClassicSize;
