@@ -19,6 +19,7 @@ mod family;
 pub mod order;
 mod place;
 pub mod registry;
+mod ring;
 mod run;
 mod session;
 mod work;
@@ -27,7 +28,7 @@ use crate::api::bridge::{EncoderState, Presence};
 use crate::clock;
 use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
-use crate::keys::CardKey;
+use crate::keys::{CardKey, KeyInUse};
 use crate::presence::Debouncer;
 use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
@@ -178,7 +179,7 @@ impl DeviceHandle {
 /// Starts the task of a device and enters it into the registry.
 pub fn spawn(
     found: Found,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: &Arc<Registry>,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
@@ -207,7 +208,7 @@ struct DeviceTask {
     place: Place,
     /// What was learnt of a reader behind PC/SC.
     learnt: Learnt,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: Arc<Registry>,
     orders: mpsc::Receiver<Asked>,
     status: watch::Sender<Status>,
@@ -454,8 +455,8 @@ impl DeviceTask {
             Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => return Ok(None),
             Err(trouble) => return Err(trouble),
         }
-        let Some(key) = &self.key else { return Ok(None) };
-        match work::opens(session, key, target).await {
+        let Some(key) = &self.key.now() else { return Ok(None) };
+        match ring::opens(session, key, target).await {
             Ok(false) => Ok(Some(FaultKind::ForeignCard.into())),
             // A card that was lifted again is the next look's business.
             Ok(true) | Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => Ok(None),
