@@ -101,10 +101,16 @@ impl Session {
         Self { link, last_seen: None, leave: Leave { stop: Some(stop), until: None } }
     }
 
+    /// The way to the reader.
+    #[cfg(test)]
+    pub(super) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
     /// Whether the reader itself says when a card comes and goes. Then one look is certain, and looks in between tell
     /// nothing; a reader on a line is looked at again and again, and may miss a card once in a while.
     pub(super) fn hears_of_cards(&self) -> bool {
-        matches!(self.link, Link::Pcsc(..))
+        self.link.hears_of_cards()
     }
 
     /// Waits until it is time to look at the field again: at `moment`, and earlier when a reader that hears of cards has
@@ -116,18 +122,15 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        match &mut self.link {
-            Link::Serial(..) => waited.await,
-            Link::Pcsc(line, _) => tokio::select! {
-                () = line.changed() => {}
-                () = waited => {}
-            },
+        tokio::select! {
+            () = self.link.changed() => {}
+            () = waited => {}
         }
     }
 
     /// Leaves the card to other programs where it is shared with them; a later look finds it again.
     pub(super) async fn rest(&mut self) {
-        if matches!(self.link, Link::Pcsc(..))
+        if self.hears_of_cards()
             && let Err(trouble) = self.done(&CardCommand::Release).await
         {
             tracing::debug!(?trouble, "the card was not left in order");
@@ -141,10 +144,7 @@ impl Session {
 
     /// What the dialect has learnt of a reader behind PC/SC.
     pub(super) fn learnt(&self) -> Option<Learnt> {
-        match &self.link {
-            Link::Serial(..) => None,
-            Link::Pcsc(_, dialect) => Some(dialect.learnt()),
-        }
+        self.link.learnt()
     }
 
     /// Sets until when commands may run; returns what held before.
@@ -231,10 +231,7 @@ impl Session {
     }
 
     async fn look(&mut self, command: &CardCommand) -> Result<Detection, Trouble> {
-        if let Link::Pcsc(line, _) = &mut self.link
-            && self.last_seen.is_some()
-            && line.lifted()
-        {
+        if self.last_seen.is_some() && self.link.lifted() {
             // It came back, or another one came, faster than anybody looked: it was away all the same.
             self.last_seen = None;
             return Ok(Detection::None);

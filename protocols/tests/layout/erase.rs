@@ -1,6 +1,7 @@
 //! Erasing: what is left on the card, and every write of it torn.
 
-use super::bench::{Bench, SIZES, Stop, record, torn_contents};
+use super::bench::{Bench, SIZES, Stop, record};
+use super::torn::torn_contents;
 use encoder_protocols::card_sim::KeySlot;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock};
 use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};

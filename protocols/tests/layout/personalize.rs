@@ -1,6 +1,7 @@
 //! Preparing cards: what counts as blank, what a prepared card looks like, and every way of being interrupted.
 
-use super::bench::{Bench, SIZES, Stop, record, sector, torn_contents};
+use super::bench::{Bench, SIZES, Stop, record, sector};
+use super::torn::torn_contents;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key, SectorTrailer};
 use encoder_protocols::layout::mad::Mad;
 use encoder_protocols::layout::ocl1::SlotState;

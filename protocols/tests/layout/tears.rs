@@ -1,6 +1,7 @@
 //! The model check of tearing: every write of every kind of plan, torn to many contents, then presented again.
 
-use super::bench::{Bench, Stop, record, torn_contents};
+use super::bench::{Bench, Stop, record};
+use super::torn::torn_contents;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};
