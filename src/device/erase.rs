@@ -1,11 +1,11 @@
 //! Takes the credentials off the card that lies there.
 
+use super::family::{self, Family};
 use super::order::{EraseEnd, EraseOrder, Failure};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session};
 use super::work::{End, TRIES_MAX, failed, look, refusal, retry, survey};
 use crate::fault::FaultKind;
-use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::ocl1::Slot;
 use encoder_protocols::layout::record::CredentialId;
@@ -48,7 +48,10 @@ async fn attempt(
     target: &Target,
     erased: &mut Option<CredentialId>,
 ) -> Result<(), Halt> {
-    let CardKind::Classic(size) = identify(target) else { return Err(FaultKind::UnsupportedCard.into()) };
+    let size = match Family::of(session, target).await? {
+        Family::Classic(size) => size,
+        Family::Other(card) => return Err(family::fault(card).into()),
+    };
     let keys = order.key.key.for_card(&target.uid);
     let view = match look(session, &keys).await? {
         LookOutcome::Ours(view) => view,

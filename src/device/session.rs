@@ -364,6 +364,11 @@ impl Session {
         self.done(&CardCommand::UltralightCAuth { key, random }).await
     }
 
+    /// Selects an application of a smart card; returns its answer, status word included.
+    pub(super) async fn select_application(&mut self, name: &[u8]) -> Result<Vec<u8>, Trouble> {
+        self.bytes(&CardCommand::SelectApplication(name.to_vec())).await
+    }
+
     async fn bytes(&mut self, command: &CardCommand) -> Result<Vec<u8>, Trouble> {
         match self.command(command).await? {
             CardReply::Bytes(bytes) => Ok(bytes),

@@ -3,6 +3,7 @@
 //! Nothing branches between two writes. When a step fails the card is looked at again and a new plan is made from what
 //! is really there, a bounded number of times: a lost answer ends as a success, a card that left as an interruption.
 
+use super::family::{self, Family};
 use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
@@ -11,7 +12,6 @@ use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::{ClassicSize, Key};
-use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::layout::ocl1;
@@ -70,13 +70,23 @@ impl Leave {
 async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: impl FnMut(Detection)) -> End<EncodeEnd> {
     let mut wait =
         Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
+    let mut tries = 0;
     loop {
         let target = wait.for_card(session, &mut see).await?;
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
-        let CardKind::Classic(size) = identify(&target) else {
-            return Err((Failure::with_card(FaultKind::UnsupportedCard, target.uid), None));
+        let family = match Family::of(session, &target).await {
+            Ok(family) => family,
+            Err(trouble) => {
+                tries += 1;
+                retry(session, trouble, tries, None, false).await?;
+                continue;
+            }
+        };
+        let size = match family {
+            Family::Classic(size) => size,
+            Family::Other(card) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
         };
         let mut encode = Encode {
             keys: order.key.key.for_card(&target.uid),
@@ -103,10 +113,13 @@ async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl Fn
     let mut tries = 0;
     loop {
         let target = wait.for_card(session, &mut see).await?;
-        let found = match (identify(&target), &order.key) {
-            (CardKind::Classic(_), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
-            (CardKind::Classic(_), None) => return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None)),
-            (CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown, _) => Ok(LookOutcome::NotOurs),
+        let found = match (Family::of(session, &target).await, &order.key) {
+            (Ok(Family::Classic(_)), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
+            (Ok(Family::Classic(_)), None) => {
+                return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None));
+            }
+            (Ok(Family::Other(_)), _) => Ok(LookOutcome::NotOurs),
+            (Err(trouble), _) => Err(trouble),
         };
         match found {
             Ok(outcome) => return Ok(CardRead { card: target.uid, record: current(&outcome) }),
@@ -127,8 +140,9 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
         Detection::Several => return Err((Failure::without_card(FaultKind::SeveralCards), None)),
     };
     let trouble = |trouble| failed(trouble, Some(&target), false);
-    let (kind, format, record) = match (identify(&target), key) {
-        (CardKind::Classic(size), Some(key)) => {
+    let family = Family::of(session, &target).await.map_err(trouble)?;
+    let (kind, format, record) = match (family, key) {
+        (Family::Classic(size), Some(key)) => {
             let keys = key.key.for_card(&target.uid);
             let outcome = look(session, &keys).await.map_err(trouble)?;
             let format = match &outcome {
@@ -143,10 +157,8 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
             };
             (size.to_string(), format, current(&outcome))
         }
-        (CardKind::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
-        (CardKind::Type2, _) => ("Ultralight or NTAG".to_owned(), CardFormat::Unknown, None),
-        (CardKind::Iso14443Part4, _) => ("ISO/IEC 14443-4 card".to_owned(), CardFormat::Unknown, None),
-        (CardKind::Unknown, _) => ("unknown card".to_owned(), CardFormat::Unknown, None),
+        (Family::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
+        (Family::Other(card), _) => (card.to_string(), CardFormat::Unknown, None),
     };
     Ok(CardInfo { target, kind, format, record })
 }
@@ -466,7 +478,7 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
         Trouble::KeyRefused => FaultKind::DamagedCard,
         Trouble::CardRefused => FaultKind::WriteProtectedCard,
         Trouble::CardMute => FaultKind::MuteCard,
-        Trouble::NoUid => FaultKind::UnsupportedCard,
+        Trouble::NoUid => FaultKind::OtherTechnologyCard,
         Trouble::InUse => FaultKind::ReaderInUse,
     };
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))

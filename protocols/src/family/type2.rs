@@ -114,7 +114,7 @@ pub fn recognise(target: &Target) -> Option<CardKind> {
     let is_type2 = match target.activation {
         Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => sak == 0x00,
         Activation::Atr(AtrCard::Named(name)) => name == 0x0003 || name == 0x003A,
-        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Other) => false,
+        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Technology(_) | AtrCard::Other) => false,
     };
     is_type2.then_some(CardKind::Type2)
 }

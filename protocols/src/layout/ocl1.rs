@@ -198,7 +198,7 @@ pub enum SlotFault {
         /// Which.
         found: u8,
     },
-    /// The seal was made with another property key.
+    /// The seal was made with a property key that is not among the known ones.
     #[error("the seal was made with key {found}")]
     KeyId {
         /// Which.
@@ -241,7 +241,7 @@ pub fn judge_seal(keys: &CardKeys, block: &[u8; 16]) -> SealState {
     if seal.version != VERSION {
         return SealState::Invalid(SlotFault::Version { found: seal.version });
     }
-    if seal.key_id != keys.key_id() {
+    if keys.seal_key_of(seal.key_id).is_none() {
         return SealState::Invalid(SlotFault::KeyId { found: seal.key_id });
     }
     SealState::Present(seal)

@@ -10,9 +10,9 @@
 //!
 //! An all-zero block is no seal: the slot is empty or retired.
 
-use crate::layout::keys::{CardKeys, aes_cmac, uid_with_length};
+use crate::id::Uid;
+use crate::layout::keys::{AesKey, CardKeys, aes_cmac_of, uid_length};
 use crate::layout::ocl1::Slot;
-use alloc::vec::Vec;
 use subtle::ConstantTimeEq;
 
 /// The version of the layout in a seal.
@@ -35,7 +35,7 @@ impl Seal {
     /// Seals a payload for one slot of one card.
     pub fn new(keys: &CardKeys, slot: Slot, sequence: u32, payload: &[u8]) -> Self {
         let unsigned = Self { version: VERSION, key_id: keys.key_id(), sequence, mac: [0; 8] };
-        Self { mac: unsigned.expected_mac(keys, slot, payload), ..unsigned }
+        Self { mac: unsigned.expected_mac(keys.seal_key(), keys.uid(), slot, payload), ..unsigned }
     }
 
     /// The block: 14 bytes of seal and 2 of zero.
@@ -51,30 +51,31 @@ impl Seal {
         Some(Self { version, key_id, sequence: u32::from_be_bytes([s0, s1, s2, s3]), mac })
     }
 
-    /// Whether the MAC is right for this payload in this slot of this card. Takes the same time wherever a MAC differs.
+    /// Whether the MAC is right for this payload in this slot of this card, with the key that the seal names. Takes the same
+    /// time wherever a MAC differs.
     pub fn holds(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> bool {
-        self.expected_mac(keys, slot, payload).ct_eq(&self.mac).into()
+        keys.seal_key_of(self.key_id)
+            .is_some_and(|key| self.expected_mac(key, keys.uid(), slot, payload).ct_eq(&self.mac).into())
     }
 
-    fn expected_mac(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> [u8; 8] {
-        let mac = aes_cmac(keys.seal_key().expose(), &self.mac_input(keys, slot, payload));
-        mac.first_chunk::<8>().copied().unwrap_or_default()
-    }
-
-    /// What the MAC covers, in bytes: `"OCL1"` 4, version 1, key id 1, UID length 1, UID 4, 7 or 10, slot 1 (A is 0,
+    /// The MAC covers, in bytes: `"OCL1"` 4, version 1, key id 1, UID length 1, UID 4, 7 or 10, slot 1 (A is 0,
     /// B is 1), sequence 4, payload length 2, payload. Big-endian; no field has a length of its own left to guess.
-    fn mac_input(&self, keys: &CardKeys, slot: Slot, payload: &[u8]) -> Vec<u8> {
+    fn expected_mac(&self, key: &AesKey, uid: &Uid, slot: Slot, payload: &[u8]) -> [u8; 8] {
         // A payload is a record: at most 46 + 2 × 255 bytes.
         let len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
-        [
-            b"OCL1".as_slice(),
-            &[self.version, self.key_id],
-            &uid_with_length(keys.uid()),
-            &[slot.code()],
-            &self.sequence.to_be_bytes(),
-            &len.to_be_bytes(),
-            payload,
-        ]
-        .concat()
+        let mac = aes_cmac_of(
+            key.expose(),
+            &[
+                b"OCL1",
+                &[self.version, self.key_id],
+                &[uid_length(uid)],
+                uid.as_bytes(),
+                &[slot.code()],
+                &self.sequence.to_be_bytes(),
+                &len.to_be_bytes(),
+                payload,
+            ],
+        );
+        mac.first_chunk::<8>().copied().unwrap_or_default()
     }
 }
