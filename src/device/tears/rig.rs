@@ -81,7 +81,7 @@ impl Rig {
                 let _the_job_has_ended = written.send(true);
             }
         });
-        Self { session, key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key() }, intent }
+        Self { session, key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() }, intent }
     }
 
     fn memory(&mut self) -> &mut Memory {
