@@ -19,6 +19,7 @@ mod family;
 pub mod order;
 mod place;
 pub mod registry;
+mod ring;
 mod run;
 mod session;
 #[cfg(test)]
@@ -457,7 +458,7 @@ impl DeviceTask {
             Err(trouble) => return Err(trouble),
         }
         let Some(key) = &self.key.now() else { return Ok(None) };
-        match work::opens(session, key, target).await {
+        match ring::opens(session, key, target).await {
             Ok(false) => Ok(Some(FaultKind::ForeignCard.into())),
             // A card that was lifted again is the next look's business.
             Ok(true) | Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => Ok(None),

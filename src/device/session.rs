@@ -8,6 +8,7 @@ use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
 use encoder_protocols::family::type2::{ConfigPage, DataPage, PageNumber, Password, UltralightCKey};
 use encoder_protocols::id::{Detection, Target, Uid};
+use encoder_protocols::plan::Unlock;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -350,6 +351,17 @@ impl Session {
     /// Asks a Type 2 card what it is.
     pub(super) async fn version(&mut self) -> Result<Vec<u8>, Trouble> {
         self.bytes(&CardCommand::GetVersion).await
+    }
+
+    /// Opens a Type 2 card. One that answers a password with another PACK is not the one.
+    pub(super) async fn unlock(&mut self, unlock: Unlock) -> Result<(), Trouble> {
+        match unlock {
+            Unlock::Password { password, pack } => {
+                let right = self.password(password).await? == pack.expose();
+                if right { Ok(()) } else { Err(Trouble::KeyRefused) }
+            }
+            Unlock::UltralightC(key) => self.ultralight_c(key).await,
+        }
     }
 
     /// Opens a card that is closed by a password; returns PACK.

@@ -5,16 +5,17 @@
 
 use super::family::{self, Family};
 use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use super::ring::{look_with_each, survey_with_each};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use crate::api::bridge::Progress;
 use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
-use encoder_protocols::family::classic::{ClassicSize, Key};
+use encoder_protocols::family::classic::ClassicSize;
+use encoder_protocols::family::type2::UltralightCKey;
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::layout::ocl1;
 use encoder_protocols::layout::record::{CredentialId, Record};
 use encoder_protocols::plan::{
     self, CardView, Examine, Look, LookOutcome, LookStep, PersonalizePlan, PlanError, SafePoint, Survey, SurveyOutcome,
@@ -89,7 +90,7 @@ async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: imp
             Family::Other(card) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
         };
         let mut encode = Encode {
-            keys: order.key.key.for_card(&target.uid),
+            keys: order.key.key.each_for_card(&target.uid),
             order,
             target,
             size,
@@ -114,7 +115,9 @@ async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl Fn
     loop {
         let target = wait.for_card(session, &mut see).await?;
         let found = match (Family::of(session, &target).await, &order.key) {
-            (Ok(Family::Classic(_)), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
+            (Ok(Family::Classic(_)), Some(key)) => {
+                look_with_each(session, &mut key.key.each_for_card(&target.uid)).await
+            }
             (Ok(Family::Classic(_)), None) => {
                 return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None));
             }
@@ -143,11 +146,11 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
     let family = Family::of(session, &target).await.map_err(trouble)?;
     let (kind, format, record) = match (family, key) {
         (Family::Classic(size), Some(key)) => {
-            let keys = key.key.for_card(&target.uid);
-            let outcome = look(session, &keys).await.map_err(trouble)?;
+            let mut keys = key.key.each_for_card(&target.uid);
+            let outcome = look_with_each(session, &mut keys).await.map_err(trouble)?;
             let format = match &outcome {
                 LookOutcome::Ours(_) => CardFormat::Ours,
-                LookOutcome::NotOurs => match survey(session, &keys, size).await.map_err(trouble)? {
+                LookOutcome::NotOurs => match survey_with_each(session, &mut keys, size).await.map_err(trouble)? {
                     SurveyOutcome::Blank => CardFormat::Blank,
                     SurveyOutcome::Foreign { .. } => CardFormat::Foreign,
                     SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
@@ -163,24 +166,9 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
     Ok(CardInfo { target, kind, format, record })
 }
 
-/// Whether a Classic card that was just put down can be ours or become ours: our key or the transport key opens the
-/// sector that says so. At the most three round trips; nothing is written.
-pub(super) async fn opens(session: &mut Session, key: &CardKey, target: &Target) -> Result<bool, Trouble> {
-    let keys = key.key.for_card(&target.uid);
-    let sector = ocl1::Slot::A.first_sector();
-    for key in [Key::A(keys.key_a(sector)), Key::transport_a()] {
-        match session.login(sector, key).await {
-            Ok(()) => return Ok(true),
-            Err(Trouble::KeyRefused) => {}
-            Err(trouble) => return Err(trouble),
-        }
-    }
-    Ok(false)
-}
-
 fn current(outcome: &LookOutcome) -> Option<Record> {
     match outcome {
-        LookOutcome::Ours(view) => view.current().map(|(_, sealed)| sealed.record.clone()),
+        LookOutcome::Ours(view) => view.current().and_then(|(_, sealed)| sealed.content.record().cloned()),
         LookOutcome::NotOurs => None,
     }
 }
@@ -244,7 +232,8 @@ impl Wait<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "five independent facts about the card, each set in one place")]
 struct Encode<'a> {
     order: &'a EncodeOrder,
-    keys: CardKeys,
+    /// What may open the card; what does is in front.
+    keys: Vec<CardKeys>,
     target: Target,
     size: ClassicSize,
     /// A byte of this card may have been changed.
@@ -318,16 +307,16 @@ impl Encode<'_> {
 
     /// Looks, plans, runs the plan once.
     async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
-        let view = match look(session, &self.keys).await? {
+        let view = match look_with_each(session, &mut self.keys).await? {
             LookOutcome::Ours(view) => view,
             LookOutcome::NotOurs => self.prepare(session).await?,
         };
-        let plan_for = if self.renew { plan::renew } else { plan::encode };
-        let plan = plan_for(&view, &self.order.record, &self.keys, self.size).map_err(refusal)?;
+        let plan_for = if self.renew { plan::renew::<ClassicSize> } else { plan::encode::<ClassicSize> };
+        let plan = plan_for(&view, &self.order.record, self.keys()?, self.size).map_err(refusal)?;
         self.finishing = plan.is_finishing();
         self.in_doubt = self.finishing;
         if let Some(older) = &plan.overwritten {
-            self.overwritten = Some(older.credential_id);
+            self.overwritten = older.credential_id();
         }
         self.may_write(&plan.to_string()).await?;
         self.run_plan(session, plan.steps.into_iter().map(Into::into)).await
@@ -335,12 +324,14 @@ impl Encode<'_> {
 
     /// Prepares a blank card, or finishes preparing one; afterwards it is ours and empty.
     async fn prepare(&mut self, session: &mut Session) -> Result<CardView, Halt> {
-        let plan = match survey(session, &self.keys, self.size).await? {
+        let plan = match survey_with_each(session, &mut self.keys, self.size).await? {
             SurveyOutcome::Blank if self.order.personalize == Personalize::Manual => {
                 return Err(FaultKind::BlankCard.into());
             }
-            SurveyOutcome::Blank => Some(PersonalizePlan::new(&self.keys, self.size)),
-            SurveyOutcome::Unfinished(unfinished) => Some(PersonalizePlan::resume(&unfinished, &self.keys, self.size)),
+            SurveyOutcome::Blank => Some(PersonalizePlan::new(self.keys()?, self.size)),
+            SurveyOutcome::Unfinished(unfinished) => {
+                Some(PersonalizePlan::resume(&unfinished, self.keys()?, self.size))
+            }
             SurveyOutcome::Ready => None,
             SurveyOutcome::Foreign { sector, why } => {
                 return Err(Halt::Fault(Fault::with_detail(
@@ -357,10 +348,16 @@ impl Encode<'_> {
             self.run_plan(session, plan.steps.into_iter()).await?;
         }
         session.new_session(&self.target).await?;
-        match look(session, &self.keys).await? {
+        match look(session, self.keys()?).await? {
             LookOutcome::Ours(view) => Ok(view),
             LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
         }
+    }
+
+    /// The keys that open the card, as far as is known.
+    fn keys(&self) -> Result<&CardKeys, Halt> {
+        // Every ring has a current key.
+        self.keys.first().ok_or_else(|| FaultKind::NoCardKey.into())
     }
 
     /// Leave to write: there is time, the daemon is not stopping, and the journal knows of it.
@@ -416,6 +413,28 @@ async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<()
             },
             LookStep::Read(block) => match session.read(block).await {
                 Ok(data) => machine.block(data),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Version => match session.version().await {
+                Ok(version) => machine.version(&version),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
+                // Whatever the card says to the key, it knows the question.
+                Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
+                Ok(pages) => machine.pages(&pages),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Unlock(unlock) => match session.unlock(unlock).await {
+                Ok(()) => machine.unlocked(),
+                Err(Trouble::KeyRefused) => machine.login_failed(),
                 Err(Trouble::CardRefused) => machine.refused(),
                 Err(trouble) => return Err(trouble),
             },
@@ -486,8 +505,8 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
 
 pub(super) fn refusal(error: PlanError) -> Halt {
     Halt::Fault(match error {
-        PlanError::TooManyDoors { .. } => Fault::with_detail(FaultKind::CardTooSmall, error),
-        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } => {
+        PlanError::Misfit(_) => Fault::with_detail(FaultKind::CardTooSmall, error),
+        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } | PlanError::OtherForm => {
             Fault::with_detail(FaultKind::DamagedCard, error)
         }
     })

@@ -95,6 +95,9 @@ impl Bench {
                         machine.refused();
                     }
                 }
+                LookStep::Version | LookStep::UltralightCProbe | LookStep::Pages { .. } | LookStep::Unlock(_) => {
+                    panic!("no step for a Classic card: {step:?}")
+                }
                 LookStep::Done => {
                     assert_eq!(self.card.dump(), before, "looking never writes");
                     return;

@@ -7,8 +7,9 @@ use super::suite::{Kind, Stage};
 use encoder_protocols::card_sim::{ClassicCard, KeySlot};
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key};
 use encoder_protocols::id::Uid;
+use encoder_protocols::layout::content::SlotState;
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};
+use encoder_protocols::layout::ocl1::{Slot, SlotImage};
 use encoder_protocols::layout::record::{CredentialId, Flags, PropertyId, Record};
 use encoder_protocols::plan::{CardView, Examine, Look, LookOutcome, LookStep};
 
@@ -103,7 +104,7 @@ impl Sight {
     pub(super) fn valid(&self) -> Vec<Record> {
         let mut valid: Vec<_> = self.slots().filter_map(SlotState::valid).collect();
         valid.sort_by_key(|sealed| sealed.sequence);
-        valid.into_iter().map(|sealed| sealed.record.clone()).collect()
+        valid.into_iter().filter_map(|sealed| sealed.content.record().cloned()).collect()
     }
 
     /// What a lock takes.
@@ -140,6 +141,9 @@ fn examine(card: &mut ClassicCard, machine: &mut dyn Examine) {
                     card.select();
                     machine.refused();
                 }
+            }
+            step @ (LookStep::Version | LookStep::UltralightCProbe | LookStep::Pages { .. } | LookStep::Unlock(_)) => {
+                panic!("no step for a Classic card: {step:?}")
             }
             LookStep::Done => return,
         }

@@ -400,7 +400,12 @@ mod tests {
             bridge_id: Uuid::nil(),
             action_attempt_id: Uuid::from_u128(7),
             fence: 1,
-            outcome: Outcome::Scanned(Scanned { card_number: card_number.into(), credential: None, simulated: true }),
+            outcome: Outcome::Scanned(Scanned {
+                card_number: card_number.into(),
+                credential: None,
+                compact: None,
+                simulated: true,
+            }),
         }
     }
 
