@@ -2,6 +2,7 @@
 //!
 //! A family that carries credentials is one file here and one line in [`FAMILIES`].
 
+pub mod access;
 pub mod classic;
 pub mod type2;
 

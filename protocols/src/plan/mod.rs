@@ -10,6 +10,7 @@ mod blank;
 mod encode;
 mod erase;
 mod look;
+mod memory;
 mod personalize;
 mod survey;
 
@@ -17,6 +18,7 @@ pub use blank::{BlankCheck, BlankOutcome, NotBlank};
 pub use encode::{EncodePlan, PlanError, encode, renew};
 pub use erase::{ErasePlan, erase};
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
+pub use memory::{ClassicMemory, KeysWanted, ReadMemory, SectorContents, SectorKeys, TrailerContents};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
 
