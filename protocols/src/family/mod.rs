@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod classic;
+pub mod maker;
 pub mod type2;
 
 use crate::id::{Activation, AtrCard, Target};

@@ -12,6 +12,7 @@ mod erase;
 mod look;
 mod memory;
 mod personalize;
+mod raw;
 mod survey;
 
 pub use blank::{BlankCheck, BlankOutcome, NotBlank};
@@ -20,6 +21,7 @@ pub use erase::{ErasePlan, erase};
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
 pub use memory::{ClassicMemory, KeysWanted, ReadMemory, SectorContents, SectorKeys, TrailerContents};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
+pub use raw::{ClassicImage, ClassicWrite, RawError, RawPlan, RawStep, TrailerLeave, raw};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
 
 use crate::command::Secret;
