@@ -9,7 +9,7 @@ use clap::Args;
 use encoder_protocols::family::classic::{ClassicSize, DataBlock};
 use encoder_protocols::id::Uid;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -104,7 +104,11 @@ pub(super) async fn dump(arguments: DumpArguments) -> anyhow::Result<ExitCode> {
     // A dump holds a guest's credential, and perhaps keys.
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).create_new(!force).mode(0o600);
-    let written = options.open(&file).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+    let written = options.open(&file).and_then(|mut file| {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
     written.with_context(|| format!("cannot write {}", file.display()))?;
     let unread = unread(read);
     if json {
