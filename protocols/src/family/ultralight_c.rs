@@ -23,6 +23,7 @@ pub const MORE: u8 = 0xAF;
 pub const DONE: u8 = 0x00;
 
 /// The host's second message, and what proves the card's knowledge.
+#[derive(Clone)]
 pub struct Challenge {
     /// What is sent behind [`MORE`].
     pub token: [u8; 16],
