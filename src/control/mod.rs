@@ -15,7 +15,7 @@ use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
 use crate::fault::{Fault, FaultKind};
-use crate::keys::CardKey;
+use crate::keys::KeyInUse;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::store::state::Waiting;
@@ -303,7 +303,7 @@ pub(crate) struct Context {
     pub(crate) devices: Arc<Registry>,
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) hub_url: String,
-    pub(crate) card_key: Option<CardKey>,
+    pub(crate) card_key: KeyInUse,
     pub(crate) account: Option<Account>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
     pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
@@ -475,7 +475,7 @@ async fn status(context: &Context) -> StatusAnswer {
         pid: std::process::id(),
         hub_url: context.hub_url.clone(),
         hub_reachable: context.bridge.hub.is_healthy().await,
-        card_key: context.card_key.is_some(),
+        card_key: context.card_key.is_there(),
         encoders: context.devices.all().iter().map(|device| encoder(context, device)).collect(),
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
         outbox: outbox.into(),
@@ -573,7 +573,7 @@ async fn wink(context: &Context, device: &str) -> Result<Answer, Refusal> {
 
 async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Refusal> {
     let device = find(context, device)?;
-    let info = device.inspect(context.card_key.clone()).await?;
+    let info = device.inspect(context.card_key.now()).await?;
     let told = info.target.atqa_sak();
     let (atqa, sak) = told.map(|([high, low], sak)| (format!("{high:02x}{low:02x}"), format!("{sak:02x}"))).unzip();
     Ok(Answer::Card(CardAnswer {
@@ -590,7 +590,7 @@ async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Re
 
 async fn card_erase(context: &Context, device: Option<&str>, card_number: &str) -> Result<Answer, Refusal> {
     let device = find(context, device)?;
-    let key = context.card_key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
+    let key = context.card_key.now().ok_or(Fault::from(FaultKind::NoCardKey))?;
     let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
     let end = Deadline::after(ERASE_TIME_MAX);
     let done = device.erase(EraseOrder { card, key, end, stop: context.stop.clone() }).await?;
