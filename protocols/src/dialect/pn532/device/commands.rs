@@ -31,8 +31,6 @@ const WAKE_UP_BY_SERIAL_LINE: u8 = 0x10;
 
 /// Flag of `SetParameters`; set after power-up. Source: libnfc `pn53x.h`, `PARAM_AUTO_RATS`.
 const AUTOMATIC_RATS: u8 = 0x10;
-/// SAK bit 6: the card speaks ISO/IEC 14443-4.
-const SPEAKS_PART4: u8 = 0x20;
 /// A card's four bits of ACK as the byte that they come in. Source: nfcpy `src/nfc/tag/tt2.py`, `Type2Tag.write`.
 const ACK_BITS: u8 = 0x0A;
 /// The same for NAK. UNVERIFIED: cards have four values, of which 0 is the one for a refusal.
@@ -284,7 +282,7 @@ impl Pn532Device {
     ///
     /// UNVERIFIED: that a chip that lists two such cards sends RATS to one only.
     fn ats(&mut self, target: &Target) -> Vec<u8> {
-        let speaks_part4 = target.atqa_sak().is_some_and(|(_, sak)| sak & SPEAKS_PART4 != 0);
+        let speaks_part4 = matches!(self.field.card_mut(target.uid), Some(Card::Part4(_)));
         if !self.automatic_rats || !speaks_part4 || !self.field.is_selected(target.uid) {
             return Vec::new();
         }
