@@ -71,10 +71,10 @@ async fn attempt(
         return Err(FaultKind::ForeignCard.into());
     }
     let keys = keys.first().ok_or(FaultKind::NoCardKey)?;
-    let plan = erase(&view, keys).map_err(refusal)?;
+    let plan = erase(&view, keys, size).map_err(refusal)?;
     tracing::info!(card = %target.uid, %plan, "a card is erased");
-    if let Some(record) = &plan.erased {
-        *erased = Some(record.credential_id);
+    if let Some(content) = &plan.erased {
+        *erased = content.credential_id();
     }
     let idle = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let mut run = Run::new(session, target, order.end, &order.stop);
@@ -93,5 +93,5 @@ async fn attempt(
 fn of_another_property(view: &CardView, order: &EraseOrder) -> bool {
     let own = order.key.property_id.into_bytes();
     let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
-    valid.any(|sealed| sealed.record.property_id.0 != own)
+    valid.any(|sealed| sealed.content.property_id().0 != own)
 }

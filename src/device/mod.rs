@@ -22,6 +22,8 @@ pub mod registry;
 mod ring;
 mod run;
 mod session;
+#[cfg(test)]
+mod tears;
 mod work;
 
 use crate::api::bridge::{EncoderState, Presence};

@@ -13,6 +13,7 @@ use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::ClassicSize;
+use encoder_protocols::family::type2::UltralightCKey;
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::layout::record::{CredentialId, Record};
@@ -167,7 +168,7 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
 
 fn current(outcome: &LookOutcome) -> Option<Record> {
     match outcome {
-        LookOutcome::Ours(view) => view.current().map(|(_, sealed)| sealed.record.clone()),
+        LookOutcome::Ours(view) => view.current().and_then(|(_, sealed)| sealed.content.record().cloned()),
         LookOutcome::NotOurs => None,
     }
 }
@@ -310,12 +311,12 @@ impl Encode<'_> {
             LookOutcome::Ours(view) => view,
             LookOutcome::NotOurs => self.prepare(session).await?,
         };
-        let plan_for = if self.renew { plan::renew } else { plan::encode };
+        let plan_for = if self.renew { plan::renew::<ClassicSize> } else { plan::encode::<ClassicSize> };
         let plan = plan_for(&view, &self.order.record, self.keys()?, self.size).map_err(refusal)?;
         self.finishing = plan.is_finishing();
         self.in_doubt = self.finishing;
         if let Some(older) = &plan.overwritten {
-            self.overwritten = Some(older.credential_id);
+            self.overwritten = older.credential_id();
         }
         self.may_write(&plan.to_string()).await?;
         self.run_plan(session, plan.steps.into_iter().map(Into::into)).await
@@ -415,6 +416,28 @@ async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<()
                 Err(Trouble::CardRefused) => machine.refused(),
                 Err(trouble) => return Err(trouble),
             },
+            LookStep::Version => match session.version().await {
+                Ok(version) => machine.version(&version),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
+                // Whatever the card says to the key, it knows the question.
+                Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
+                Ok(pages) => machine.pages(&pages),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Unlock(unlock) => match session.unlock(unlock).await {
+                Ok(()) => machine.unlocked(),
+                Err(Trouble::KeyRefused) => machine.login_failed(),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
             LookStep::Done => return Ok(()),
         }
     }
@@ -482,8 +505,8 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
 
 pub(super) fn refusal(error: PlanError) -> Halt {
     Halt::Fault(match error {
-        PlanError::TooManyDoors { .. } => Fault::with_detail(FaultKind::CardTooSmall, error),
-        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } => {
+        PlanError::Misfit(_) => Fault::with_detail(FaultKind::CardTooSmall, error),
+        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } | PlanError::OtherForm => {
             Fault::with_detail(FaultKind::DamagedCard, error)
         }
     })

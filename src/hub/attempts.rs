@@ -14,7 +14,7 @@
 use super::call::Call;
 use super::credentials::{self, Arrival};
 use super::error::{ApiError, Invalid};
-use super::{Hub, assignment, encoders, guests, nodes, simulation};
+use super::{Hub, assignment, compact, encoders, guests, nodes, simulation};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::acs_encoders::AcsEncoder;
@@ -441,7 +441,8 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
     let in_time = current && attempt.is_open();
     let begun_at = attempt.started_at.unwrap_or(attempt.created_at);
     let arrival = if in_time { Arrival::InTime } else { Arrival::Late(begun_at) };
-    let end: End = match (&job.job.work, &request.outcome) {
+    let outcome = compact::named(&mut transaction, workspace, &request.outcome, now).await?;
+    let end: End = match (&job.job.work, &outcome) {
         (JobWork::Encode(work), Outcome::Encoded(encoded)) => {
             credentials::encoded(&mut transaction, workspace, work, encoded, arrival, now).await?;
             let credential =

@@ -8,6 +8,7 @@
 //! | `attempts` | the life of an encode or scan, from the request to its settlement |
 //! | `deadlines` | how long attempts still have, on the monotonic clock |
 //! | `assignment` | whose credentials are, and which access methods' |
+//! | `compact` | which credential a small card means
 //! | `credentials` | what the hub holds to be true of credentials and cards |
 //! | `grants` | what access grants open, and how they end |
 //! | `guests` | what a credential's metadata says of guests, and what of it a card carries |
@@ -29,6 +30,7 @@ mod assignment;
 mod attempts;
 mod auth;
 mod call;
+mod compact;
 mod credentials;
 mod deadlines;
 mod encoders;

@@ -500,6 +500,7 @@ pub fn encoded_at(card_number: &str, issued_at: u32, overwritten: Option<&str>) 
         card_number: card_number.to_owned(),
         issued_at,
         overwritten: overwritten.map(|id| id.parse().unwrap()),
+        overwritten_number: None,
         simulated: true,
     })
 }
@@ -526,5 +527,5 @@ pub fn card(credential: &str) -> ScannedCredential {
 }
 
 pub fn scanned(card_number: &str, credential: Option<ScannedCredential>) -> Outcome {
-    Outcome::Scanned(Scanned { card_number: card_number.to_owned(), credential, simulated: true })
+    Outcome::Scanned(Scanned { card_number: card_number.to_owned(), credential, compact: None, simulated: true })
 }

@@ -128,7 +128,10 @@ fn blocks_are_those_of_the_independent_program() {
 
         let SealState::Present(seal) = ocl1::judge_seal(&keys, &expected[0]) else { panic!("{}", vector.means) };
         let sealed = ocl1::open(&keys, slot, &seal, &expected[1..]).unwrap();
-        assert_eq!((sealed.sequence, &sealed.record), (vector.sequence, &record));
+        assert_eq!(
+            (sealed.sequence, sealed.key_id, sealed.content.record()),
+            (vector.sequence, vector.key_id, Some(&record))
+        );
     }
 }
 
