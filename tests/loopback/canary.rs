@@ -15,7 +15,7 @@ use std::process::Command;
 /// What holds a key because it is there for that: the card key, copies of it that were asked for, and damaged ones.
 const KEY_FILES: [&str; 4] = ["card-key.toml", "card-key-copy.toml", "next-key.toml", "damaged.toml"];
 
-const UIDS: [&str; 2] = ["deadbeef", "0badcafe"];
+const UIDS: [&str; 4] = ["deadbeef", "0badcafe", "04a1b2c3d4e5f6", "04a1b2c3d4e5f7"];
 
 /// Runs the program at trace level, and keeps all that it says.
 fn run(desk: &Desk, said: &mut Vec<u8>, arguments: &[&str]) -> bool {
@@ -97,11 +97,17 @@ async fn everything(desk: &mut Desk, said: &mut Vec<u8>) -> KeyRing {
     keep(said, desk.scan(0).await);
     keep(said, desk.encode(0, &second).await);
     place(desk, said, "classic-1k:0badcafe", "0badcafe").await;
-    let third = desk.credential(1).await;
+    let (third, fourth) = (desk.credential(1).await, desk.credential(1).await);
     keep(said, desk.encode(0, &third).await);
     assert!(run(desk, said, &["card", "erase", "0badcafe"]));
-    place(desk, said, "unknown", "").await;
-    keep(said, desk.encode(0, &first).await);
+    for (card, uid) in [("ntag213:04a1b2c3d4e5f6", UIDS[2]), ("ultralight-c:04a1b2c3d4e5f7", UIDS[3])] {
+        place(desk, said, card, uid).await;
+        for credential in [&fourth, &first] {
+            keep(said, desk.encode(0, credential).await);
+            keep(said, desk.scan(0).await);
+        }
+        assert!(run(desk, said, &["card", "info", "--json"]));
+    }
 
     for arguments in [
         &["status", "--json"][..],
@@ -167,7 +173,7 @@ fn a_key_that_is_left_somewhere_is_found_in_every_form() {
     let directory = tempfile::tempdir().unwrap();
     let key = PropertyKey::new(1, std::array::from_fn(|at| u8::try_from(at * 16 + 3).unwrap()));
     let all = secrets(&KeyRing::single(key), &UIDS);
-    assert!(all.len() >= 4 + 2 * 11);
+    assert!(all.len() == 4 + UIDS.len() * 13);
     let search = Search::new(&all);
     let (log, gz) = (directory.path().join("some.log"), directory.path().join("some.gz"));
     for Secret { name, bytes } in &all {
@@ -191,6 +197,9 @@ fn a_key_that_is_left_somewhere_is_found_in_every_form() {
         ];
         for text in logged {
             assert_ne!(search.hits("a line", text.as_bytes()), Vec::<String>::new(), "{name}: {text}");
+        }
+        if forms(bytes).iter().all(|form| form != bytes) {
+            continue;
         }
         std::fs::write(&log, [b"\x00\xFF", bytes.as_slice()].concat()).unwrap();
         let mut packed = GzEncoder::new(std::fs::File::create(&gz).unwrap(), Compression::default());

@@ -40,7 +40,7 @@ pub fn secrets(ring: &KeyRing, uids: &[&str]) -> Vec<Secret> {
                 add(format!("key B of {uid}, sector {sector}"), keys.key_b(sector).0.expose());
             }
             let (password, pack) = (keys.password(), keys.pack());
-            // Four bytes alone turn up by chance where there is much text; with what belongs behind them they do not.
+            add(format!("password of {uid}"), password.expose());
             add(format!("password and PACK of {uid}"), &[&password.expose()[..], pack.expose()].concat());
             add(format!("3DES key of {uid}"), keys.ultralight_c_key().expose());
         }
@@ -48,18 +48,22 @@ pub fn secrets(ring: &KeyRing, uids: &[&str]) -> Vec<Secret> {
     all
 }
 
+/// The longest secret that turns up by chance where there is much data: it is looked for as text that stands alone.
+const SHORT: usize = 4;
+
 /// How people and programs write bytes.
 pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let join = |each: &dyn Fn(&u8) -> String, between: &str| {
         secret.iter().map(each).collect::<Vec<_>>().join(between).into_bytes()
     };
-    let mut forms = BTreeSet::from([secret.to_vec()]);
+    let mut forms = BTreeSet::new();
     for between in ["", " ", ":", "-", ", ", ","] {
         forms.insert(join(&|byte| format!("{byte:02x}"), between));
         forms.insert(join(&|byte| format!("{byte:02X}"), between));
         if !between.is_empty() {
             forms.insert(join(&|byte| byte.to_string(), between));
             forms.insert(join(&|byte| format!("{byte:x}"), between));
+            forms.insert(join(&|byte| format!("{byte:X}"), between));
             forms.insert(join(&|byte| format!("0x{byte:02x}"), between));
             forms.insert(join(&|byte| format!("0x{byte:02X}"), between));
         }
@@ -73,10 +77,14 @@ pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         });
         forms.insert(words.collect::<Vec<_>>().join(" ").into_bytes());
     }
-    forms.insert(secret.escape_ascii().to_string().into_bytes());
     for indent in [4, 8, 12, 16] {
         forms.insert(join(&|byte| format!("{byte},"), &format!("\n{}", " ".repeat(indent))));
     }
+    if secret.len() <= SHORT {
+        return forms.into_iter().collect();
+    }
+    forms.insert(secret.to_vec());
+    forms.insert(secret.escape_ascii().to_string().into_bytes());
     // Base64 alone, and within something longer: what the bytes give at each of the three places in a group, less the
     // letters that depend on the neighbours.
     for engine in [&STANDARD, &URL_SAFE] {
@@ -88,6 +96,12 @@ pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     forms.into_iter().collect()
+}
+
+/// Whether no further letter or digit stands at either end.
+fn stands_alone(bytes: &[u8], at: usize, len: usize) -> bool {
+    let is_free = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    is_free(at.checked_sub(1)) && is_free(Some(at + len))
 }
 
 /// Finds secrets in bytes.
@@ -113,7 +127,7 @@ impl Search {
         let mut hits = Vec::new();
         for (at, pair) in bytes.windows(2).enumerate() {
             for (name, form) in &self.needles[usize::from(pair[0]) << 8 | usize::from(pair[1])] {
-                if bytes[at..].starts_with(form) {
+                if bytes[at..].starts_with(form) && (form.len() > 2 * SHORT || stands_alone(bytes, at, form.len())) {
                     hits.push(format!("{place}, byte {at}: {name}"));
                 }
             }
