@@ -152,6 +152,8 @@ async fn no_key_is_in_anything_that_is_written_or_said() {
     for file in [desk.state_dir().join("card-key.toml"), desk.directory.path().join("next-key.toml")] {
         assert!(!search.hits_in_file(&file).is_empty(), "{}", file.display());
     }
+    desk.encoders[0].control("remove");
+    desk.encoders[0].control("place classic-1k:deadbeef");
     assert!(!search.hits("the card", &desk.encoders[0].dump()).is_empty());
     std::fs::remove_file(desk.encoders[0].control.with_extension("mfd")).unwrap();
 

@@ -77,8 +77,8 @@ pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         });
         forms.insert(words.collect::<Vec<_>>().join(" ").into_bytes());
     }
-    for indent in [4, 8, 12, 16] {
-        forms.insert(join(&|byte| format!("{byte},"), &format!("\n{}", " ".repeat(indent))));
+    for indent in (2..=16).step_by(2) {
+        forms.insert(join(&|byte| byte.to_string(), &format!(",\n{}", " ".repeat(indent))));
     }
     if secret.len() <= SHORT {
         return forms.into_iter().collect();
