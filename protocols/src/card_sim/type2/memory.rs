@@ -13,14 +13,6 @@ const CASCADE_TAG: u8 = 0x88;
 const NOTHING_PROTECTED: u8 = 0xFF;
 
 impl Type2Kind {
-    /// Whether it has a password, and with it `GET_VERSION`, `FAST_READ`, counters and a signature.
-    pub(in crate::card_sim) fn has_password(self) -> bool {
-        match self {
-            Self::Ultralight | Self::UltralightC => false,
-            Self::UltralightEv1Small | Self::UltralightEv1Large | Self::Ntag213 | Self::Ntag215 | Self::Ntag216 => true,
-        }
-    }
-
     /// The page of AUTH0.
     fn auth0_page(self) -> Option<u8> {
         match self {
