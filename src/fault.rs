@@ -136,7 +136,7 @@ pub enum FaultKind {
     CardNotLifted,
     /// Several cards on the encoder.
     SeveralCards,
-    /// A family that carries no credential of ours: a payment card, a phone, another chip.
+    /// A card that no family knows.
     UnsupportedCard,
     /// The right family, but neither ours nor blank: foreign keys or foreign data.
     ForeignCard,
@@ -150,6 +150,34 @@ pub enum FaultKind {
     WriteProtectedCard,
     /// A card lies there and does not answer.
     MuteCard,
+    /// A sector or page of the card is dead: the other slot was used, or none is left.
+    WornCard,
+    /// Two reads of the card differ.
+    FlakyCard,
+    /// Pages of the card are locked for ever.
+    LockedCard,
+    /// A sector opens with the factory's key and its access bits are not those of a new card, nor ours.
+    WrongAccessBits,
+    /// The capability container of a Type 2 card does not fit its kind.
+    WrongCapabilityContainer,
+    /// The application directory in sector 0 is another system's.
+    ForeignDirectory,
+    /// A payment card, or a phone that pays.
+    PaymentCard,
+    /// A phone or a watch: a smart card with a random UID.
+    PhoneCard,
+    /// MIFARE DESFire, which is not supported yet.
+    DesfireCard,
+    /// MIFARE Plus at a security level that is not Classic's.
+    MifarePlusCard,
+    /// Another smart card of ISO/IEC 14443-4.
+    SmartCard,
+    /// A card that is none of ISO/IEC 14443 A: type B, `FeliCa`, ISO/IEC 15693.
+    OtherTechnologyCard,
+    /// The reader cannot do what this kind of card needs.
+    ReaderCannot,
+    /// The card carries another property's credential.
+    OtherPropertyCard,
     /// The card left while it was being read or written.
     CardLeft,
     /// The encoder is unplugged or switched off.
@@ -190,6 +218,8 @@ pub enum FaultKind {
     CardWithoutCredential,
     /// The card that was to be assigned carries a credential that the hub does not know.
     UnknownCredential,
+    /// The short number on the card fits several credentials.
+    AmbiguousCredential,
     /// The credential belongs to somebody else.
     CredentialOfAnother,
     /// The one that the card was to be assigned to is gone.
@@ -228,7 +258,7 @@ impl FaultKind {
     }
 
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 52] = [
         Self::NoCard,
         Self::CardNotLifted,
         Self::SeveralCards,
@@ -239,6 +269,20 @@ impl FaultKind {
         Self::CardTooSmall,
         Self::WriteProtectedCard,
         Self::MuteCard,
+        Self::WornCard,
+        Self::FlakyCard,
+        Self::LockedCard,
+        Self::WrongAccessBits,
+        Self::WrongCapabilityContainer,
+        Self::ForeignDirectory,
+        Self::PaymentCard,
+        Self::PhoneCard,
+        Self::DesfireCard,
+        Self::MifarePlusCard,
+        Self::SmartCard,
+        Self::OtherTechnologyCard,
+        Self::ReaderCannot,
+        Self::OtherPropertyCard,
         Self::CardLeft,
         Self::EncoderOffline,
         Self::PortBusy,
@@ -259,6 +303,7 @@ impl FaultKind {
         Self::JournalUnwritable,
         Self::CardWithoutCredential,
         Self::UnknownCredential,
+        Self::AmbiguousCredential,
         Self::CredentialOfAnother,
         Self::OwnerGone,
         Self::NoCredentialForCard,
@@ -278,7 +323,21 @@ impl FaultKind {
             | Self::DamagedCard
             | Self::CardTooSmall
             | Self::WriteProtectedCard
-            | Self::MuteCard => ErrorType::IncompatibleCardFormat,
+            | Self::MuteCard
+            | Self::WornCard
+            | Self::FlakyCard
+            | Self::LockedCard
+            | Self::WrongAccessBits
+            | Self::WrongCapabilityContainer
+            | Self::ForeignDirectory
+            | Self::PaymentCard
+            | Self::PhoneCard
+            | Self::DesfireCard
+            | Self::MifarePlusCard
+            | Self::SmartCard
+            | Self::OtherTechnologyCard
+            | Self::ReaderCannot
+            | Self::OtherPropertyCard => ErrorType::IncompatibleCardFormat,
             Self::CardLeft => ErrorType::EncodingInterrupted,
             Self::EncoderOffline
             | Self::PortBusy
@@ -300,6 +359,7 @@ impl FaultKind {
             | Self::VerificationFailed
             | Self::JournalUnwritable
             | Self::UnknownCredential
+            | Self::AmbiguousCredential
             | Self::CredentialOfAnother
             | Self::OwnerGone
             | Self::MethodHasCard
@@ -317,7 +377,7 @@ impl FaultKind {
             Self::CardNotLifted => "The card was not lifted. Take it off the encoder, put it back and try again.",
             Self::SeveralCards => "Several cards lie on the encoder. Leave only one on it and try again.",
             Self::UnsupportedCard => {
-                "This kind of card cannot carry a key here. Use a MIFARE Classic card of this property."
+                "This kind of card is not known here. Use a MIFARE Classic, Ultralight or NTAG card."
             }
             Self::ForeignCard => "This card belongs to another system and was left untouched. Use another card.",
             Self::BlankCard => {
@@ -327,6 +387,38 @@ impl FaultKind {
             Self::CardTooSmall => "The credential has more doors than fit on this card. Use a larger card.",
             Self::WriteProtectedCard => "This card refuses to be written. Use another card.",
             Self::MuteCard => "The card does not answer. Lay it flat on the encoder, alone, or use another card.",
+            Self::WornCard => "A part of this card no longer works. Replace the card.",
+            Self::FlakyCard => "This card reads differently each time. Put it aside and use another card.",
+            Self::LockedCard => "Pages of this card are locked for ever, so it cannot carry a key. Use another card.",
+            Self::WrongAccessBits => {
+                "The access bits of this card are not those of a new card, so it was left untouched. Use another card."
+            }
+            Self::WrongCapabilityContainer => {
+                "This card's capability container is not that of a new card, so it was left untouched. Use another card."
+            }
+            Self::ForeignDirectory => {
+                "The directory on this card lists another system's data, so it was left untouched. Use another card."
+            }
+            Self::PaymentCard => {
+                "A payment card, or a phone that pays, lies there. Take it off and put a key card of this property on."
+            }
+            Self::PhoneCard => "A phone or a watch lies there. Take it off and put a key card of this property on.",
+            Self::DesfireCard => {
+                "This is a MIFARE DESFire card, which is not supported yet. Use a MIFARE Classic, Ultralight or NTAG card."
+            }
+            Self::MifarePlusCard => {
+                "This is a MIFARE Plus card, which is not supported. Use a MIFARE Classic, Ultralight or NTAG card."
+            }
+            Self::SmartCard => "This is a smart card of another kind. Use a MIFARE Classic, Ultralight or NTAG card.",
+            Self::OtherTechnologyCard => {
+                "This card is of type B, FeliCa or ISO 15693. Use a MIFARE Classic, Ultralight or NTAG card."
+            }
+            Self::ReaderCannot => {
+                "This reader cannot open this kind of card. Use a MIFARE Classic card here, or another reader."
+            }
+            Self::OtherPropertyCard => {
+                "This card carries another property's key and was left untouched. Erase it first, or use another card."
+            }
             Self::CardLeft => "The card was taken away too early. Put the same card back and try again.",
             Self::EncoderOffline => "The encoder is not connected. Plug it in and try again.",
             Self::PortBusy => "Another program uses the encoder's port. Close that program and try again.",
@@ -361,6 +453,9 @@ impl FaultKind {
             Self::UnknownCredential => {
                 "The credential on this card is not known here, or was deleted. Use another card."
             }
+            Self::AmbiguousCredential => {
+                "The short number on this card fits several credentials. Encode the card again to be sure."
+            }
             Self::CredentialOfAnother => "This card's credential belongs to somebody else. Unassign it first.",
             Self::OwnerGone => "The user that the card was for was deleted. Nothing was assigned.",
             Self::NoCredentialForCard => "No free credential is on this card. Encode the access method instead.",
@@ -384,6 +479,20 @@ impl FaultKind {
             | Self::CardTooSmall
             | Self::WriteProtectedCard
             | Self::MuteCard
+            | Self::WornCard
+            | Self::FlakyCard
+            | Self::LockedCard
+            | Self::WrongAccessBits
+            | Self::WrongCapabilityContainer
+            | Self::ForeignDirectory
+            | Self::PaymentCard
+            | Self::PhoneCard
+            | Self::DesfireCard
+            | Self::MifarePlusCard
+            | Self::SmartCard
+            | Self::OtherTechnologyCard
+            | Self::ReaderCannot
+            | Self::OtherPropertyCard
             | Self::CardLeft
             | Self::EncoderOffline
             | Self::PortBusy
@@ -401,6 +510,7 @@ impl FaultKind {
             | Self::JournalUnwritable
             | Self::CardWithoutCredential
             | Self::UnknownCredential
+            | Self::AmbiguousCredential
             | Self::CredentialOfAnother
             | Self::Simulated => true,
             Self::CredentialOnAnotherCard
@@ -425,6 +535,16 @@ impl FaultKind {
             | Self::BlankCard
             | Self::CardTooSmall
             | Self::MuteCard
+            | Self::LockedCard
+            | Self::WrongAccessBits
+            | Self::WrongCapabilityContainer
+            | Self::ForeignDirectory
+            | Self::PaymentCard
+            | Self::PhoneCard
+            | Self::DesfireCard
+            | Self::MifarePlusCard
+            | Self::SmartCard
+            | Self::OtherTechnologyCard
             | Self::CardLeft
             | Self::EncoderBusy
             | Self::CredentialBusy
@@ -433,6 +553,7 @@ impl FaultKind {
             | Self::Stopping
             | Self::CardWithoutCredential
             | Self::UnknownCredential
+            | Self::AmbiguousCredential
             | Self::CredentialOfAnother
             | Self::OwnerGone
             | Self::NoCredentialForCard
@@ -441,6 +562,10 @@ impl FaultKind {
             | Self::CannotSignal
             | Self::Simulated => Loudness::Info,
             Self::DamagedCard
+            | Self::WornCard
+            | Self::FlakyCard
+            | Self::ReaderCannot
+            | Self::OtherPropertyCard
             | Self::WriteProtectedCard
             | Self::EncoderOffline
             | Self::EncoderNotLinked

@@ -14,6 +14,8 @@ mod auto_desk;
 mod bridge;
 #[path = "hub/cards.rs"]
 mod cards;
+#[path = "hub/compact.rs"]
+mod compact;
 #[path = "hub/endpoints.rs"]
 mod endpoints;
 #[path = "hub/ends.rs"]

@@ -74,7 +74,13 @@ impl Desk {
         let card_number = work.acs_credential_id.simple().to_string().to_uppercase();
         let card_number = card_number.get(..14).context("a UUID has 32 digits")?.to_owned();
         let issued_at = u32::try_from(clock::wall().as_second())?;
-        let outcome = Outcome::Encoded(Encoded { card_number, issued_at, overwritten: None, simulated: true });
+        let outcome = Outcome::Encoded(Encoded {
+            card_number,
+            issued_at,
+            overwritten: None,
+            overwritten_number: None,
+            simulated: true,
+        });
         let result = ResultRequest { bridge_id, action_attempt_id, fence, outcome };
         let response: ResultResponse = bridge.post("/bridge/v1/jobs/result", &result).await?;
         Ok(response.settled)

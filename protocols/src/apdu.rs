@@ -102,6 +102,15 @@ impl Apdu {
         Self::direct(&[0xD4, pn532::Command::InCommunicateThru.into(), type2::GET_VERSION])
     }
 
+    /// `00 A4 04 00 Lc name 00`: selects an application of a card of ISO/IEC 14443-4, which carries it out itself.
+    ///
+    /// Source: ISO/IEC 7816-4, 7.1.1.
+    pub fn select(name: &[u8]) -> Self {
+        let mut apdu = Self::with_data([0x00, 0xA4, 0x04, 0x00], name);
+        apdu.0.push(0x00);
+        apdu
+    }
+
     /// `FF 00 00 00 Lc D4 …`: a command to the PN532 inside an ACR122U, of at most 255 bytes.
     pub fn direct(command: &[u8]) -> Self {
         Self::with_data([CLASS, instruction::ACS, 0x00, 0x00], command)

@@ -3,7 +3,7 @@
 //! Source: PC/SC part 3, 3.1.3.2.3 (ATR of contactless cards), as quoted in ACS "ACR122U Application Programming
 //! Interface" 2.04, section 3.1, and Gemalto's Prox-DU manual, page 101.
 
-use crate::id::AtrCard;
+use crate::id::{AtrCard, Technology};
 use alloc::vec::Vec;
 
 /// RID of the PC/SC workgroup, after category indicator, tag and length of the application identifier.
@@ -54,11 +54,27 @@ pub fn parse(atr: &[u8], names: Names) -> AtrCard {
     let Some(history) = contactless(atr) else { return AtrCard::Other };
     let Some(rest) = history.strip_prefix(&STORAGE) else { return AtrCard::Iso14443Part4 };
     match *rest {
-        // UNVERIFIED: that other standards (part 2, ISO 15693, type B) never matter here; their cards cannot be written.
-        [standard, ..] if standard != STANDARD_14443A_3 => AtrCard::Other,
+        [standard, ..] if standard != STANDARD_14443A_3 => technology(standard),
+        [_, 0xF0, 0x11 | 0x12, 0x00, 0x00, 0x00, 0x00] => AtrCard::Technology(Technology::Felica),
         // FF 28 is JCOP 30 to ACS, and SAK 28 is what such a card answers: both say the same.
         [_, 0xFF, sak, 0x00, 0x00, 0x00, 0x00] => AtrCard::Sak(sak),
         [_, high, low, 0x00, 0x00, 0x00, 0x00] => AtrCard::Named(names.standard(u16::from_be_bytes([high, low]))),
+        _ => AtrCard::Other,
+    }
+}
+
+/// The technology of a storage card that is not of ISO/IEC 14443 A, part 3.
+///
+/// Source: smart card list of pcsc-tools, "as per PCSC std part3": 05 to 07 type B, 09 to 0C ISO 15693, 11 `FeliCa` (name
+/// 003B). ACS says `FeliCa` with standard 03 and the names F011 and F012: ACR122U API 2.04, section 7.3.
+///
+/// What follows the standard is not looked at: some of these cards have bytes of their own where others have zeros, and
+/// none can be written.
+fn technology(standard: u8) -> AtrCard {
+    match standard {
+        0x05..=0x07 => AtrCard::Technology(Technology::TypeB),
+        0x09..=0x0C => AtrCard::Technology(Technology::Iso15693),
+        0x11 => AtrCard::Technology(Technology::Felica),
         _ => AtrCard::Other,
     }
 }
@@ -106,7 +122,21 @@ mod tests {
         assert_eq!(standard(&hex!("3B8F8001804F0CA0000003060300020000000069")), AtrCard::Named(0x0002));
         assert_eq!(standard(&hex!("3B8F8001804F0CA0000003060300030000000068")), AtrCard::Named(0x0003));
         // ACR122U API 2.04, section 7.3: FeliCa 212K.
-        assert_eq!(standard(&hex!("3B8F8001804F0CA00000030603F011000000008A")), AtrCard::Named(0xF011));
+        assert_eq!(
+            standard(&hex!("3B8F8001804F0CA00000030603F011000000008A")),
+            AtrCard::Technology(Technology::Felica)
+        );
+        // Smart card list of pcsc-tools: Infineon, Philips ICode, iCLASS 16K; CryptoRF, Andante; FeliCa (generic).
+        for (atr, technology) in [
+            (hex!("3B8F8001804F0CA0000003060B000E000000006D"), Technology::Iso15693),
+            (hex!("3B8F8001804F0CA0000003060B00140000000077"), Technology::Iso15693),
+            (hex!("3B8F8001804F0CA0000003060A001C000000007E"), Technology::Iso15693),
+            (hex!("3B8F8001804F0CA000000306070000000000006F"), Technology::TypeB),
+            (hex!("3B8F8001804F0CA0000003060743446002 01E4EF"), Technology::TypeB),
+            (hex!("3B8F8001804F0CA00000030611003B0000000042"), Technology::Felica),
+        ] {
+            assert_eq!(standard(&atr), AtrCard::Technology(technology), "{atr:02x?}");
+        }
         // ACR122U API 2.04, section 3.1.2; ACR122L manual, page 14.
         assert_eq!(standard(&hex!("3B868001067577810280 00")), AtrCard::Iso14443Part4);
         assert_eq!(standard(&hex!("3B8180018080")), AtrCard::Iso14443Part4);
@@ -128,7 +158,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_built_is_read(name: u16, history in proptest::collection::vec(any::<u8>(), 0..=7)) {
-            let expected = if name >= 0xFF00 { AtrCard::Sak(name.to_be_bytes()[1]) } else { AtrCard::Named(name) };
+            let expected = match name {
+                0xFF00.. => AtrCard::Sak(name.to_be_bytes()[1]),
+                0xF011 | 0xF012 => AtrCard::Technology(Technology::Felica),
+                _ => AtrCard::Named(name),
+            };
             prop_assert_eq!(parse(&storage_card(name), Names::Standard), expected);
             prop_assert_eq!(parse(&part4_card(&history), Names::Standard), AtrCard::Iso14443Part4);
         }

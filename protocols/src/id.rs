@@ -109,8 +109,31 @@ pub enum AtrCard {
     Sak(u8),
     /// A card that speaks ISO/IEC 14443-4.
     Iso14443Part4,
+    /// A storage card of another radio technology.
+    Technology(Technology),
     /// Anything else, contact cards among them.
     Other,
+}
+
+/// A radio technology beside ISO/IEC 14443 A, as a reader behind PC/SC tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Technology {
+    /// ISO/IEC 14443 B.
+    TypeB,
+    /// `FeliCa`.
+    Felica,
+    /// ISO/IEC 15693, the vicinity cards.
+    Iso15693,
+}
+
+impl fmt::Display for Technology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TypeB => "ISO/IEC 14443 B",
+            Self::Felica => "FeliCa",
+            Self::Iso15693 => "ISO/IEC 15693",
+        })
+    }
 }
 
 impl Target {

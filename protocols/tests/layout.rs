@@ -10,5 +10,7 @@ mod layout {
     mod personalize;
     mod properties;
     mod tears;
+    #[path = "../support/torn.rs"]
+    mod torn;
     mod vectors;
 }

@@ -347,6 +347,9 @@ pub struct Encoded {
     pub issued_at: u32,
     /// The credential that this one replaced on the card.
     pub overwritten: Option<Uuid>,
+    /// The same from a card that is too small for an id: the last four bytes of it, as a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten_number: Option<u32>,
     /// It came from a virtual encoder.
     pub simulated: bool,
 }
@@ -358,6 +361,9 @@ pub struct Scanned {
     pub card_number: String,
     /// The credential on the card; `None` for a blank or foreign card.
     pub credential: Option<ScannedCredential>,
+    /// The credential on a card that is too small for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact: Option<CompactCredential>,
     /// It came from a virtual encoder.
     pub simulated: bool,
 }
@@ -373,6 +379,22 @@ pub struct ScannedCredential {
     pub ends_at: u32,
     /// Moment of issue, in seconds since 1970.
     pub issued_at: u32,
+    /// Door numbers.
+    pub doors: Vec<u16>,
+    /// Guest semantics.
+    #[serde(default)]
+    pub flags: CredentialFlags,
+}
+
+/// A credential as it was read from a card that is too small for all of it, its seal checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompactCredential {
+    /// The last four bytes of the credential's id, as a number, most significant byte first.
+    pub number: u32,
+    /// Start of validity, in seconds since 1970, rounded down to a minute.
+    pub starts_at: u32,
+    /// End of validity, in seconds since 1970, rounded up to a minute; [`u32::MAX`] means no end.
+    pub ends_at: u32,
     /// Door numbers.
     pub doors: Vec<u16>,
     /// Guest semantics.

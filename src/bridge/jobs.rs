@@ -282,7 +282,7 @@ async fn run_on_device(
     let progress = progress_reporter(bridge.clone(), job.action_attempt_id);
     let outcome = match &job.work {
         JobWork::Scan => device
-            .scan(ScanOrder { key: bridge.card_key.clone(), limits, stop: stop.clone(), progress })
+            .scan(ScanOrder { key: bridge.card_key.now(), limits, stop: stop.clone(), progress })
             .await
             .map(|read| Outcome::Scanned(translate::scanned(&read, device.status().simulated))),
         JobWork::Encode(work) => match encode_order(bridge, row, work, limits, stop, progress) {
@@ -359,7 +359,7 @@ fn encode_order(
     stop: &CancellationToken,
     progress: mpsc::Sender<Progress>,
 ) -> Result<(EncodeOrder, Intents), Fault> {
-    let key = bridge.card_key.clone().ok_or(FaultKind::NoCardKey)?;
+    let key = bridge.card_key.now().ok_or(FaultKind::NoCardKey)?;
     let card = bridge.config.borrow().card.clone();
     // One intent at a time: the device waits until each is written down.
     let (intent, intents) = mpsc::channel(1);

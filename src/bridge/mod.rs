@@ -17,7 +17,7 @@ mod translate;
 use crate::clock::Deadline;
 use crate::config::Config;
 use crate::device::registry::Registry;
-use crate::keys::CardKey;
+use crate::keys::KeyInUse;
 use crate::link::Links;
 use crate::store::state::State;
 use crate::telemetry::Readiness;
@@ -43,7 +43,7 @@ pub struct Bridge {
     /// This daemon's lasting id.
     pub bridge_id: Uuid,
     /// The property's card key; without one nothing is encoded.
-    pub card_key: Option<CardKey>,
+    pub card_key: KeyInUse,
     /// The configuration as it is at the moment.
     pub config: watch::Receiver<Arc<Config>>,
     /// Whether the hub is this process's own: nothing lies in between that could lose a message or close a connection.

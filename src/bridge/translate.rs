@@ -61,6 +61,7 @@ pub(super) fn encoded(end: &EncodeEnd, simulated: bool) -> Encoded {
         card_number: end.card.to_string(),
         issued_at: end.issued_at,
         overwritten: end.overwritten.map(|CredentialId(id)| Uuid::from_bytes(id)),
+        overwritten_number: None,
         simulated,
     }
 }
@@ -76,6 +77,7 @@ pub(super) fn scanned(read: &CardRead, simulated: bool) -> Scanned {
             doors: record.doors.clone(),
             flags: credential_flags(record.flags),
         }),
+        compact: None,
         simulated,
     }
 }

@@ -15,7 +15,8 @@ use encoder_protocols::family::classic::{BlockNumber, SectorKey};
 use encoder_protocols::family::maker::maker;
 use encoder_protocols::id::Uid;
 use encoder_protocols::layout::mad::Mad;
-use encoder_protocols::layout::ocl1::{self, Role, Slot, SlotState};
+use encoder_protocols::layout::content::SlotState;
+use encoder_protocols::layout::ocl1::{self, Role, Slot};
 use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{self, CardView, ClassicMemory, KeysWanted, SectorContents};
 use jiff::Timestamp;
@@ -284,9 +285,10 @@ impl Bench {
             CardWork::ErasePlan => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
                 let read = self.read(Vec::new(), false, end, progress).await?;
-                let view = read.view.ok_or(Fault::from(FaultKind::ForeignCard))?;
+                let found = read.view.zip(read.memory).filter(|((view, _), _)| !of_another_property(view, &key));
+                let ((view, keys), memory) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
                 let uid = read.info.target.uid;
-                let plan = plan::erase(&view, &key.key.for_card(&uid))
+                let plan = plan::erase(&view, &keys, memory.size)
                     .map_err(|error| Fault::with_detail(FaultKind::DamagedCard, error))?;
                 Ok(CardOutcome::ErasePlan { card_number: uid.to_string(), plan: plan.to_string() })
             }
@@ -389,10 +391,16 @@ impl Bench {
         ReadAnswer {
             card: self.card_answer(&read.info),
             made_by: maker(uid).map(str::to_owned),
-            slots: read.view.as_ref().map(slots),
+            slots: read.view.as_ref().map(|(view, _)| slots(view)),
             sectors: sectors.unwrap_or_default(),
         }
     }
+}
+
+/// Two properties may share a key; each erases its own cards only.
+fn of_another_property(view: &CardView, key: &CardKey) -> bool {
+    let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
+    valid.any(|sealed| sealed.content.property_id().0 != key.property_id.into_bytes())
 }
 
 fn sector_keys(keys: &[RawBytes<6>]) -> Vec<SectorKey> {
@@ -404,7 +412,7 @@ fn slots(view: &CardView) -> [SlotAnswer; 2] {
         let (state, why) = match view.slot(slot) {
             SlotState::Empty => ("empty", None),
             SlotState::Invalid(fault) => ("invalid", Some(fault.to_string())),
-            SlotState::Unreadable { sector } => ("unreadable", Some(format!("sector {sector} cannot be read"))),
+            SlotState::Unreadable { at } => ("unreadable", Some(format!("{at} cannot be read"))),
             SlotState::Valid(_) => ("valid", None),
         };
         let sealed = view.slot(slot).valid();
@@ -413,7 +421,7 @@ fn slots(view: &CardView) -> [SlotAnswer; 2] {
             state: state.to_owned(),
             why,
             sequence: sealed.map(|sealed| sealed.sequence),
-            credential: sealed.map(|sealed| CardCredential::from(&sealed.record)),
+            credential: sealed.and_then(|sealed| sealed.content.record()).map(CardCredential::from),
         }
     })
 }

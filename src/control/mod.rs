@@ -19,7 +19,7 @@ use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
 use crate::fault::{Fault, FaultKind};
-use crate::keys::CardKey;
+use crate::keys::KeyInUse;
 use crate::link::{Linked, Links};
 use crate::store::StoreError;
 use crate::store::state::Waiting;
@@ -263,7 +263,7 @@ pub(crate) struct Context {
     pub(crate) devices: Arc<Registry>,
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) hub_url: String,
-    pub(crate) card_key: Option<CardKey>,
+    pub(crate) card_key: KeyInUse,
     pub(crate) account: Option<Account>,
     pub(crate) attached: Option<watch::Receiver<Attached>>,
     pub(crate) backup: Option<watch::Receiver<BackupStatus>>,
@@ -397,7 +397,7 @@ async fn card_work(
 
 fn bench(context: &Context, device: Option<&str>) -> Result<Bench, Refusal> {
     let device = find(context, device)?;
-    let (name, key, stop) = (name(context, &device), context.card_key.clone(), context.stop.clone());
+    let (name, key, stop) = (name(context, &device), context.card_key.now(), context.stop.clone());
     Ok(Bench { device, name, key, stop })
 }
 
@@ -474,7 +474,7 @@ async fn status(context: &Context) -> StatusAnswer {
         pid: std::process::id(),
         hub_url: context.hub_url.clone(),
         hub_reachable: context.bridge.hub.is_healthy().await,
-        card_key: context.card_key.is_some(),
+        card_key: context.card_key.is_there(),
         encoders: context.devices.all().iter().map(|device| encoder(context, device)).collect(),
         pcsc: context.attached.as_ref().map(|attached| pcsc(&attached.borrow())),
         outbox: outbox.into(),
@@ -572,7 +572,7 @@ async fn wink(context: &Context, device: &str) -> Result<Answer, Refusal> {
 
 async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Refusal> {
     let bench = bench(context, device)?;
-    let info = bench.device.inspect(context.card_key.clone()).await?;
+    let info = bench.device.inspect(context.card_key.now()).await?;
     Ok(Answer::Card(bench.card_answer(&info)))
 }
 

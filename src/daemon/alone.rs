@@ -9,7 +9,7 @@ use crate::control::card::Bench;
 use crate::device::registry::Registry;
 use crate::discovery::attached;
 use crate::discovery::serial::Machine;
-use crate::keys::CardKey;
+use crate::keys::{CardKey, KeyInUse};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -32,6 +32,7 @@ pub struct Alone {
     pcsc: Option<JoinHandle<()>>,
     /// What the supervisor watches; they live as long as it.
     _config: watch::Sender<Arc<Config>>,
+    _key: watch::Sender<Option<CardKey>>,
     _ask: mpsc::Sender<tokio::sync::oneshot::Sender<()>>,
     /// Keeps a daemon from starting meanwhile.
     _lock: Option<std::fs::File>,
@@ -48,18 +49,19 @@ impl Alone {
             if config.discovery.pcsc { Some(attached::watch(stop.clone())).unzip() } else { (None, None) };
         let (config, seen) = watch::channel(Arc::new(config));
         let (ask, asked) = mpsc::channel(1);
+        let (key_sender, in_use) = KeyInUse::new(key.clone());
         let supervisor = Supervisor {
             config: seen,
             asked,
             machine: Machine::this(),
             memory: Memory::default(),
-            key: key.clone(),
+            key: in_use,
             registry: devices.clone(),
             attached,
             stop: stop.clone(),
         };
         let supervisor = tokio::spawn(supervisor.run());
-        Ok(Self { devices, key, stop, supervisor, pcsc, _config: config, _ask: ask, _lock: lock })
+        Ok(Self { devices, key, stop, supervisor, pcsc, _config: config, _key: key_sender, _ask: ask, _lock: lock })
     }
 
     /// Finds an encoder by identity, name or port; without a word when there is just one.

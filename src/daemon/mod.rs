@@ -32,7 +32,7 @@ use crate::device::registry::Registry;
 use crate::discovery::attached::{self, Attached};
 use crate::discovery::serial::Machine;
 use crate::hub::{self, HubError, PropertySettings, Retention, RunningHub};
-use crate::keys::{self, CardKey, KeyError};
+use crate::keys::{self, CardKey, KeyError, KeyInUse};
 use crate::link::Links;
 use crate::store::StoreError;
 use crate::store::state::{self, State};
@@ -50,6 +50,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +134,7 @@ pub struct Daemon {
     hub: Option<RunningHub>,
     devices: Arc<Registry>,
     config: channel::Sender<Arc<Config>>,
+    card_key: channel::Sender<Option<CardKey>>,
     readiness: Readiness,
     status: systemd::StatusLine,
     watch: JoinHandle<()>,
@@ -177,8 +179,8 @@ impl Daemon {
         let cloud = connect(&config, kept, &readiness, &stops).await?;
         let links = Arc::new(Links::load(state.clone()).await?);
         let devices = Arc::new(Registry::default());
-        let key = card_key.as_ref().map(drop).ok_or_else(|| "there is no card key of the property".to_owned());
-        readiness.set(Hop::CardKey, key);
+        let (card_key_changed, card_key) = KeyInUse::new(card_key);
+        show_card_key(&readiness, &card_key);
         readiness.up(Hop::Journal);
         readiness.down(Hop::Hub, "not asked yet");
         let (config_changed, config) = channel::channel(Arc::new(config));
@@ -240,6 +242,7 @@ impl Daemon {
             hub: cloud.embedded,
             devices,
             config: config_changed,
+            card_key: card_key_changed,
             readiness,
             status: systemd::StatusLine::default(),
             watch,
@@ -270,7 +273,7 @@ impl Daemon {
                 _ = int.recv() => break,
                 _ = hangup.recv() => {
                     systemd::reloading();
-                    let note = self.reload(read()).await;
+                    let note = self.reload(read()).await + &self.reload_card_key();
                     self.show_status(&note);
                     systemd::ready();
                 }
@@ -315,6 +318,26 @@ impl Daemon {
                 format!("; the configuration read at {} is refused: {error}", systemd::at())
             }
         }
+    }
+
+    /// Takes over another generation of the property's card key; says in a few words what became of it. Jobs in hand end
+    /// with the one that they began with.
+    fn reload_card_key(&self) -> String {
+        let running = self.card_key.borrow().clone();
+        let problem = match (CardKey::load(&self.config.borrow().daemon.state_dir), running) {
+            (Ok(read), running) if read == running => return String::new(),
+            (Ok(Some(read)), running) if running.as_ref().is_none_or(|own| own.property_id == read.property_id) => {
+                tracing::info!(property_id = %read.property_id, keys = ?read.ids(), "card key read again and applied");
+                self.card_key.send_replace(Some(read));
+                show_card_key(&self.readiness, &KeyInUse::of(&self.card_key));
+                return String::new();
+            }
+            (Ok(Some(read)), _) => format!("it is property {}'s, which a restart only applies", read.property_id),
+            (Ok(None), _) => "it is not there any more".to_owned(),
+            (Err(error), _) => error.to_string(),
+        };
+        tracing::error!(problem, "the card key that was read is not taken; the running one stays");
+        format!("; the card key read at {} is not taken: {problem}", systemd::at())
     }
 
     /// Says in one line how the encoders are.
@@ -376,6 +399,11 @@ impl Daemon {
         }
         self.state.close().await;
     }
+}
+
+fn show_card_key(readiness: &Readiness, card_key: &KeyInUse) {
+    let there = if card_key.is_there() { Ok(()) } else { Err("there is no card key of the property".to_owned()) };
+    readiness.set(Hop::CardKey, there);
 }
 
 async fn attached_changed(pcsc: &mut Option<channel::Receiver<Attached>>) -> Result<(), channel::error::RecvError> {
@@ -511,6 +539,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         api_key,
         bridge_token: token(state_dir, keys::BRIDGE_TOKEN_FILE, "bridge_")?,
         property: config.property.as_ref().map(property_settings),
+        property_id: property_id(state_dir),
         allow_simulate: config.hub.allow_simulate,
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
@@ -525,6 +554,17 @@ fn token(state_dir: &Path, name: &str, prefix: &str) -> Result<SecretString, Key
     match keys::token_credential(name)? {
         Some(token) => Ok(token),
         None => keys::token_or_create(&state_dir.join(name), prefix),
+    }
+}
+
+/// The property as its cards name it. A hub without a desk may have no card key: then the desks alone know.
+fn property_id(state_dir: &Path) -> Option<Uuid> {
+    match CardKey::load(state_dir) {
+        Ok(key) => key.map(|key| key.property_id),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "jobs do not say which property they are for");
+            None
+        }
     }
 }
 

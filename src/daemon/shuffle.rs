@@ -11,7 +11,7 @@ use crate::device::registry::Registry;
 use crate::discovery::serial::Machine;
 use crate::discovery::sysfs::fake::Device as Adapter;
 use crate::fault::FaultKind;
-use crate::keys::CardKey;
+use crate::keys::{CardKey, KeyInUse};
 use crate::transport::serial::Ports;
 use encoder_protocols::card_sim::{Card, ClassicCard};
 use encoder_protocols::dialect::pn532::BAUD;
@@ -127,7 +127,7 @@ impl Bench {
             asked,
             machine,
             memory: Memory::default(),
-            key: Some(bench.key.clone()),
+            key: KeyInUse::new(Some(bench.key.clone())).1,
             registry: bench.registry.clone(),
             attached: None,
             stop: bench.stop.clone(),

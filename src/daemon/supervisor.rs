@@ -8,7 +8,7 @@ use crate::discovery::hotplug::Watcher;
 use crate::discovery::serial::{self, Look, Machine, SerialFound, Serials, Whereabouts};
 use crate::discovery::spot::SerialSpot;
 use crate::discovery::{Found, Place};
-use crate::keys::CardKey;
+use crate::keys::KeyInUse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct Running {
 
 /// What the devices' tasks are made with.
 struct Parts {
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: Arc<Registry>,
     stop: CancellationToken,
 }
@@ -45,7 +45,7 @@ pub(super) struct Supervisor {
     pub(super) asked: mpsc::Receiver<oneshot::Sender<()>>,
     pub(super) machine: Machine,
     pub(super) memory: Memory,
-    pub(super) key: Option<CardKey>,
+    pub(super) key: KeyInUse,
     pub(super) registry: Arc<Registry>,
     pub(super) attached: Option<watch::Receiver<Attached>>,
     pub(super) stop: CancellationToken,

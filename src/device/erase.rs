@@ -1,11 +1,12 @@
 //! Takes the credentials off the card that lies there.
 
+use super::family::{self, Family};
 use super::order::{EraseEnd, EraseOrder, Failure};
+use super::ring::{look_with_each, survey_with_each};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session};
-use super::work::{End, TRIES_MAX, failed, look, refusal, retry, survey};
+use super::work::{End, TRIES_MAX, failed, refusal, retry};
 use crate::fault::FaultKind;
-use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::ocl1::Slot;
 use encoder_protocols::layout::record::CredentialId;
@@ -48,12 +49,15 @@ async fn attempt(
     target: &Target,
     erased: &mut Option<CredentialId>,
 ) -> Result<(), Halt> {
-    let CardKind::Classic(size) = identify(target) else { return Err(FaultKind::UnsupportedCard.into()) };
-    let keys = order.key.key.for_card(&target.uid);
-    let view = match look(session, &keys).await? {
+    let size = match Family::of(session, target).await? {
+        Family::Classic(size) => size,
+        Family::Other(card) => return Err(family::fault(card).into()),
+    };
+    let mut keys = order.key.key.each_for_card(&target.uid);
+    let view = match look_with_each(session, &mut keys).await? {
         LookOutcome::Ours(view) => view,
         LookOutcome::NotOurs => {
-            return Err(match survey(session, &keys, size).await? {
+            return Err(match survey_with_each(session, &mut keys, size).await? {
                 SurveyOutcome::Blank => FaultKind::CardWithoutCredential,
                 SurveyOutcome::Foreign { .. } => FaultKind::ForeignCard,
                 SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
@@ -66,10 +70,11 @@ async fn attempt(
     if of_another_property(&view, order) {
         return Err(FaultKind::ForeignCard.into());
     }
-    let plan = erase(&view, &keys).map_err(refusal)?;
+    let keys = keys.first().ok_or(FaultKind::NoCardKey)?;
+    let plan = erase(&view, keys, size).map_err(refusal)?;
     tracing::info!(card = %target.uid, %plan, "a card is erased");
-    if let Some(record) = &plan.erased {
-        *erased = Some(record.credential_id);
+    if let Some(content) = &plan.erased {
+        *erased = content.credential_id();
     }
     let idle = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let mut run = Run::new(session, target, order.end, &order.stop);
@@ -88,5 +93,5 @@ async fn attempt(
 fn of_another_property(view: &CardView, order: &EraseOrder) -> bool {
     let own = order.key.property_id.into_bytes();
     let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
-    valid.any(|sealed| sealed.record.property_id.0 != own)
+    valid.any(|sealed| sealed.content.property_id().0 != own)
 }

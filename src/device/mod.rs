@@ -7,6 +7,7 @@
 //! | [`check`] | one look at a port that no task holds |
 //! | `place` | opens the reader where it is, waits for it to come back |
 //! | `session` | commands to the reader, with their failures sorted |
+//! | `family` | what a card is |
 //! | `work` | waits for a card, looks at it, plans |
 //! | `erase` | takes the credentials off a card |
 //! | [`direct`] | what people ask for at the command line: reading a card whole, preparing one |
@@ -18,26 +19,30 @@
 pub mod check;
 pub mod direct;
 mod erase;
+mod family;
 pub mod image;
 pub mod order;
 mod place;
 pub mod raw;
 pub mod registry;
+mod ring;
 mod run;
 mod session;
+#[cfg(test)]
+mod tears;
 mod work;
 
 use crate::api::bridge::{EncoderState, Presence};
 use crate::clock;
 use crate::discovery::{Found, Place};
 use crate::fault::{Fault, FaultKind};
-use crate::keys::CardKey;
+use crate::keys::{CardKey, KeyInUse};
 use crate::presence::Debouncer;
 use crate::telemetry::metrics;
 use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
-use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target, Uid};
+use family::Family;
 use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, ScanOrder};
 use place::{Closed, Opened};
 use registry::Registry;
@@ -184,7 +189,7 @@ impl DeviceHandle {
 /// Starts the task of a device and enters it into the registry.
 pub fn spawn(
     found: Found,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: &Arc<Registry>,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
@@ -213,7 +218,7 @@ struct DeviceTask {
     place: Place,
     /// What was learnt of a reader behind PC/SC.
     learnt: Learnt,
-    key: Option<CardKey>,
+    key: KeyInUse,
     registry: Arc<Registry>,
     orders: mpsc::Receiver<Asked>,
     status: watch::Sender<Status>,
@@ -379,7 +384,7 @@ impl DeviceTask {
     fn after_trouble(&self, session: &Session, trouble: Trouble) -> Instant {
         let kind = match trouble {
             Trouble::CardMute => Some(FaultKind::MuteCard),
-            Trouble::NoUid => Some(FaultKind::UnsupportedCard),
+            Trouble::NoUid => Some(FaultKind::OtherTechnologyCard),
             Trouble::InUse => Some(FaultKind::ReaderInUse),
             Trouble::PortGone
             | Trouble::Silent
@@ -454,14 +459,14 @@ impl DeviceTask {
 
     /// Says what is wrong with a card that was just put down, if anything. Reads at the most.
     async fn judge(&self, session: &mut Session, target: &Target) -> Result<Option<Fault>, Trouble> {
-        match identify(target) {
-            CardKind::Classic(_) => {}
-            CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown => {
-                return Ok(Some(FaultKind::UnsupportedCard.into()));
-            }
+        match Family::of(session, target).await {
+            Ok(Family::Classic(_)) => {}
+            Ok(Family::Other(card)) => return Ok(Some(family::fault(card).into())),
+            Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => return Ok(None),
+            Err(trouble) => return Err(trouble),
         }
-        let Some(key) = &self.key else { return Ok(None) };
-        match work::opens(session, key, target).await {
+        let Some(key) = &self.key.now() else { return Ok(None) };
+        match ring::opens(session, key, target).await {
             Ok(false) => Ok(Some(FaultKind::ForeignCard.into())),
             // A card that was lifted again is the next look's business.
             Ok(true) | Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => Ok(None),

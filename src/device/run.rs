@@ -7,7 +7,7 @@ use encoder_protocols::command::Secret;
 use encoder_protocols::family::classic::{SectorNumber, SectorTrailer};
 use encoder_protocols::family::type2::ConfigPage;
 use encoder_protocols::id::Target;
-use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step, Unlock};
+use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step};
 use tokio_util::sync::CancellationToken;
 
 /// Why a plan was left.
@@ -104,12 +104,7 @@ impl<'a> Run<'a> {
         match step {
             Step::NewSession => self.session.new_session(self.card).await?,
             Step::Login { sector, key } => self.session.login(sector, key).await?,
-            Step::Unlock(Unlock::Password { password, pack }) => {
-                if self.session.password(password).await? != pack.expose() {
-                    return Err(Trouble::KeyRefused.into());
-                }
-            }
-            Step::Unlock(Unlock::UltralightC(key)) => self.session.ultralight_c(key).await?,
+            Step::Unlock(unlock) => self.session.unlock(unlock).await?,
             Step::WritePage { page, data } => {
                 self.before_write()?;
                 self.touched = true;

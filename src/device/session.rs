@@ -8,6 +8,7 @@ use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
 use encoder_protocols::family::type2::{ConfigPage, DataPage, PageNumber, Password, UltralightCKey};
 use encoder_protocols::id::{Detection, Target, Uid};
+use encoder_protocols::plan::Unlock;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -101,10 +102,16 @@ impl Session {
         Self { link, last_seen: None, leave: Leave { stop: Some(stop), until: None } }
     }
 
+    /// The way to the reader.
+    #[cfg(test)]
+    pub(super) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
     /// Whether the reader itself says when a card comes and goes. Then one look is certain, and looks in between tell
     /// nothing; a reader on a line is looked at again and again, and may miss a card once in a while.
     pub(super) fn hears_of_cards(&self) -> bool {
-        matches!(self.link, Link::Pcsc(..))
+        self.link.hears_of_cards()
     }
 
     /// Waits until it is time to look at the field again: at `moment`, and earlier when a reader that hears of cards has
@@ -116,18 +123,15 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        match &mut self.link {
-            Link::Serial(..) => waited.await,
-            Link::Pcsc(line, _) => tokio::select! {
-                () = line.changed() => {}
-                () = waited => {}
-            },
+        tokio::select! {
+            () = self.link.changed() => {}
+            () = waited => {}
         }
     }
 
     /// Leaves the card to other programs where it is shared with them; a later look finds it again.
     pub(super) async fn rest(&mut self) {
-        if matches!(self.link, Link::Pcsc(..))
+        if self.hears_of_cards()
             && let Err(trouble) = self.done(&CardCommand::Release).await
         {
             tracing::debug!(?trouble, "the card was not left in order");
@@ -141,10 +145,7 @@ impl Session {
 
     /// What the dialect has learnt of a reader behind PC/SC.
     pub(super) fn learnt(&self) -> Option<Learnt> {
-        match &self.link {
-            Link::Serial(..) => None,
-            Link::Pcsc(_, dialect) => Some(dialect.learnt()),
-        }
+        self.link.learnt()
     }
 
     /// Sets until when commands may run; returns what held before.
@@ -231,10 +232,7 @@ impl Session {
     }
 
     async fn look(&mut self, command: &CardCommand) -> Result<Detection, Trouble> {
-        if let Link::Pcsc(line, _) = &mut self.link
-            && self.last_seen.is_some()
-            && line.lifted()
-        {
+        if self.last_seen.is_some() && self.link.lifted() {
             // It came back, or another one came, faster than anybody looked: it was away all the same.
             self.last_seen = None;
             return Ok(Detection::None);
@@ -355,6 +353,17 @@ impl Session {
         self.bytes(&CardCommand::GetVersion).await
     }
 
+    /// Opens a Type 2 card. One that answers a password with another PACK is not the one.
+    pub(super) async fn unlock(&mut self, unlock: Unlock) -> Result<(), Trouble> {
+        match unlock {
+            Unlock::Password { password, pack } => {
+                let right = self.password(password).await? == pack.expose();
+                if right { Ok(()) } else { Err(Trouble::KeyRefused) }
+            }
+            Unlock::UltralightC(key) => self.ultralight_c(key).await,
+        }
+    }
+
     /// Opens a card that is closed by a password; returns PACK.
     pub(super) async fn password(&mut self, password: Password) -> Result<Vec<u8>, Trouble> {
         self.bytes(&CardCommand::PasswordAuth(password)).await
@@ -365,6 +374,11 @@ impl Session {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|_| Trouble::Reader(DialectError::Unsupported))?;
         self.done(&CardCommand::UltralightCAuth { key, random }).await
+    }
+
+    /// Selects an application of a smart card; returns its answer, status word included.
+    pub(super) async fn select_application(&mut self, name: &[u8]) -> Result<Vec<u8>, Trouble> {
+        self.bytes(&CardCommand::SelectApplication(name.to_vec())).await
     }
 
     async fn bytes(&mut self, command: &CardCommand) -> Result<Vec<u8>, Trouble> {

@@ -3,18 +3,19 @@
 //! Nothing branches between two writes. When a step fails the card is looked at again and a new plan is made from what
 //! is really there, a bounded number of times: a lost answer ends as a success, a card that left as an interruption.
 
+use super::family::{self, Family};
 use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use super::ring::{look_with_each, survey_with_each};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use crate::api::bridge::Progress;
 use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
-use encoder_protocols::family::classic::{ClassicSize, Key};
-use encoder_protocols::family::{CardKind, identify};
+use encoder_protocols::family::classic::ClassicSize;
+use encoder_protocols::family::type2::UltralightCKey;
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::layout::ocl1;
 use encoder_protocols::layout::record::{CredentialId, Record};
 use encoder_protocols::plan::{
     self, CardView, Examine, Look, LookOutcome, LookStep, PersonalizePlan, PlanError, SafePoint, Survey, SurveyOutcome,
@@ -70,16 +71,26 @@ impl Leave {
 async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: impl FnMut(Detection)) -> End<EncodeEnd> {
     let mut wait =
         Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
+    let mut tries = 0;
     loop {
         let target = wait.for_card(session, &mut see).await?;
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
-        let CardKind::Classic(size) = identify(&target) else {
-            return Err((Failure::with_card(FaultKind::UnsupportedCard, target.uid), None));
+        let family = match Family::of(session, &target).await {
+            Ok(family) => family,
+            Err(trouble) => {
+                tries += 1;
+                retry(session, trouble, tries, None, false).await?;
+                continue;
+            }
+        };
+        let size = match family {
+            Family::Classic(size) => size,
+            Family::Other(card) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
         };
         let mut encode = Encode {
-            keys: order.key.key.for_card(&target.uid),
+            keys: order.key.key.each_for_card(&target.uid),
             order,
             target,
             size,
@@ -103,10 +114,15 @@ async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl Fn
     let mut tries = 0;
     loop {
         let target = wait.for_card(session, &mut see).await?;
-        let found = match (identify(&target), &order.key) {
-            (CardKind::Classic(_), Some(key)) => look(session, &key.key.for_card(&target.uid)).await,
-            (CardKind::Classic(_), None) => return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None)),
-            (CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown, _) => Ok(LookOutcome::NotOurs),
+        let found = match (Family::of(session, &target).await, &order.key) {
+            (Ok(Family::Classic(_)), Some(key)) => {
+                look_with_each(session, &mut key.key.each_for_card(&target.uid)).await
+            }
+            (Ok(Family::Classic(_)), None) => {
+                return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None));
+            }
+            (Ok(Family::Other(_)), _) => Ok(LookOutcome::NotOurs),
+            (Err(trouble), _) => Err(trouble),
         };
         match found {
             Ok(outcome) => return Ok(CardRead { card: target.uid, record: current(&outcome) }),
@@ -127,13 +143,14 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
         Detection::Several => return Err((Failure::without_card(FaultKind::SeveralCards), None)),
     };
     let trouble = |trouble| failed(trouble, Some(&target), false);
-    let (kind, format, record) = match (identify(&target), key) {
-        (CardKind::Classic(size), Some(key)) => {
-            let keys = key.key.for_card(&target.uid);
-            let outcome = look(session, &keys).await.map_err(trouble)?;
+    let family = Family::of(session, &target).await.map_err(trouble)?;
+    let (kind, format, record) = match (family, key) {
+        (Family::Classic(size), Some(key)) => {
+            let mut keys = key.key.each_for_card(&target.uid);
+            let outcome = look_with_each(session, &mut keys).await.map_err(trouble)?;
             let format = match &outcome {
                 LookOutcome::Ours(_) => CardFormat::Ours,
-                LookOutcome::NotOurs => match survey(session, &keys, size).await.map_err(trouble)? {
+                LookOutcome::NotOurs => match survey_with_each(session, &mut keys, size).await.map_err(trouble)? {
                     SurveyOutcome::Blank => CardFormat::Blank,
                     SurveyOutcome::Foreign { .. } => CardFormat::Foreign,
                     SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
@@ -143,32 +160,15 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
             };
             (size.to_string(), format, current(&outcome))
         }
-        (CardKind::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
-        (CardKind::Type2, _) => ("Ultralight or NTAG".to_owned(), CardFormat::Unknown, None),
-        (CardKind::Iso14443Part4, _) => ("ISO/IEC 14443-4 card".to_owned(), CardFormat::Unknown, None),
-        (CardKind::Unknown, _) => ("unknown card".to_owned(), CardFormat::Unknown, None),
+        (Family::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
+        (Family::Other(card), _) => (card.to_string(), CardFormat::Unknown, None),
     };
     Ok(CardInfo { target, kind, format, record })
 }
 
-/// Whether a Classic card that was just put down can be ours or become ours: our key or the transport key opens the
-/// sector that says so. At the most three round trips; nothing is written.
-pub(super) async fn opens(session: &mut Session, key: &CardKey, target: &Target) -> Result<bool, Trouble> {
-    let keys = key.key.for_card(&target.uid);
-    let sector = ocl1::Slot::A.first_sector();
-    for key in [Key::A(keys.key_a(sector)), Key::transport_a()] {
-        match session.login(sector, key).await {
-            Ok(()) => return Ok(true),
-            Err(Trouble::KeyRefused) => {}
-            Err(trouble) => return Err(trouble),
-        }
-    }
-    Ok(false)
-}
-
 fn current(outcome: &LookOutcome) -> Option<Record> {
     match outcome {
-        LookOutcome::Ours(view) => view.current().map(|(_, sealed)| sealed.record.clone()),
+        LookOutcome::Ours(view) => view.current().and_then(|(_, sealed)| sealed.content.record().cloned()),
         LookOutcome::NotOurs => None,
     }
 }
@@ -232,7 +232,8 @@ impl Wait<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "five independent facts about the card, each set in one place")]
 struct Encode<'a> {
     order: &'a EncodeOrder,
-    keys: CardKeys,
+    /// What may open the card; what does is in front.
+    keys: Vec<CardKeys>,
     target: Target,
     size: ClassicSize,
     /// A byte of this card may have been changed.
@@ -306,16 +307,16 @@ impl Encode<'_> {
 
     /// Looks, plans, runs the plan once.
     async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
-        let view = match look(session, &self.keys).await? {
+        let view = match look_with_each(session, &mut self.keys).await? {
             LookOutcome::Ours(view) => view,
             LookOutcome::NotOurs => self.prepare(session).await?,
         };
-        let plan_for = if self.renew { plan::renew } else { plan::encode };
-        let plan = plan_for(&view, &self.order.record, &self.keys, self.size).map_err(refusal)?;
+        let plan_for = if self.renew { plan::renew::<ClassicSize> } else { plan::encode::<ClassicSize> };
+        let plan = plan_for(&view, &self.order.record, self.keys()?, self.size).map_err(refusal)?;
         self.finishing = plan.is_finishing();
         self.in_doubt = self.finishing;
         if let Some(older) = &plan.overwritten {
-            self.overwritten = Some(older.credential_id);
+            self.overwritten = older.credential_id();
         }
         self.may_write(&plan.to_string()).await?;
         self.run_plan(session, plan.steps.into_iter().map(Into::into)).await
@@ -323,12 +324,14 @@ impl Encode<'_> {
 
     /// Prepares a blank card, or finishes preparing one; afterwards it is ours and empty.
     async fn prepare(&mut self, session: &mut Session) -> Result<CardView, Halt> {
-        let plan = match survey(session, &self.keys, self.size).await? {
+        let plan = match survey_with_each(session, &mut self.keys, self.size).await? {
             SurveyOutcome::Blank if self.order.personalize == Personalize::Manual => {
                 return Err(FaultKind::BlankCard.into());
             }
-            SurveyOutcome::Blank => Some(PersonalizePlan::new(&self.keys, self.size)),
-            SurveyOutcome::Unfinished(unfinished) => Some(PersonalizePlan::resume(&unfinished, &self.keys, self.size)),
+            SurveyOutcome::Blank => Some(PersonalizePlan::new(self.keys()?, self.size)),
+            SurveyOutcome::Unfinished(unfinished) => {
+                Some(PersonalizePlan::resume(&unfinished, self.keys()?, self.size))
+            }
             SurveyOutcome::Ready => None,
             SurveyOutcome::Foreign { sector, why } => {
                 return Err(Halt::Fault(Fault::with_detail(
@@ -345,10 +348,16 @@ impl Encode<'_> {
             self.run_plan(session, plan.steps.into_iter()).await?;
         }
         session.new_session(&self.target).await?;
-        match look(session, &self.keys).await? {
+        match look(session, self.keys()?).await? {
             LookOutcome::Ours(view) => Ok(view),
             LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
         }
+    }
+
+    /// The keys that open the card, as far as is known.
+    fn keys(&self) -> Result<&CardKeys, Halt> {
+        // Every ring has a current key.
+        self.keys.first().ok_or_else(|| FaultKind::NoCardKey.into())
     }
 
     /// Leave to write: there is time, the daemon is not stopping, and the journal knows of it.
@@ -404,6 +413,28 @@ async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<()
             },
             LookStep::Read(block) => match session.read(block).await {
                 Ok(data) => machine.block(data),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Version => match session.version().await {
+                Ok(version) => machine.version(&version),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
+                // Whatever the card says to the key, it knows the question.
+                Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
+                Ok(pages) => machine.pages(&pages),
+                Err(Trouble::CardRefused) => machine.refused(),
+                Err(trouble) => return Err(trouble),
+            },
+            LookStep::Unlock(unlock) => match session.unlock(unlock).await {
+                Ok(()) => machine.unlocked(),
+                Err(Trouble::KeyRefused) => machine.login_failed(),
                 Err(Trouble::CardRefused) => machine.refused(),
                 Err(trouble) => return Err(trouble),
             },
@@ -466,7 +497,7 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
         Trouble::KeyRefused => FaultKind::DamagedCard,
         Trouble::CardRefused => FaultKind::WriteProtectedCard,
         Trouble::CardMute => FaultKind::MuteCard,
-        Trouble::NoUid => FaultKind::UnsupportedCard,
+        Trouble::NoUid => FaultKind::OtherTechnologyCard,
         Trouble::InUse => FaultKind::ReaderInUse,
     };
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))
@@ -474,8 +505,8 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
 
 pub(super) fn refusal(error: PlanError) -> Halt {
     Halt::Fault(match error {
-        PlanError::TooManyDoors { .. } => Fault::with_detail(FaultKind::CardTooSmall, error),
-        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } => {
+        PlanError::Misfit(_) => Fault::with_detail(FaultKind::CardTooSmall, error),
+        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } | PlanError::OtherForm => {
             Fault::with_detail(FaultKind::DamagedCard, error)
         }
     })

@@ -6,7 +6,8 @@ use super::{Context, Finding, PcscFacts};
 use crate::api::bridge::{EncoderState, Presence};
 use crate::device::check::PortCheckError;
 use crate::transport::pcsc::CardState;
-use encoder_protocols::family::{CardKind, FAMILIES, identify};
+use encoder_protocols::family::other::{OtherCard, classify};
+use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::Detection;
 
 const NAME: &str = "cards";
@@ -27,16 +28,15 @@ fn on_line(trial: &Trial) -> Option<Finding> {
             Finding::note(NAME, format!("{path}: several cards lie there")).remedy("leave one card on the encoder")
         }
         Detection::One(target) => {
-            let kind = identify(target);
-            let family = FAMILIES.iter().find(|family| (family.recognise)(target).is_some()).map(|family| family.name);
-            match (kind, family) {
-                (CardKind::Classic(_), Some(family)) => Finding::fine(NAME, format!("{path}: a {family} card")),
-                (_, family) => {
-                    let what = family
-                        .map_or("card of no family that encoderd knows".to_owned(), |family| format!("{family} card"));
-                    Finding::note(NAME, format!("{path}: a {what}, which cannot become a key"))
-                        .remedy("take a MIFARE Classic card")
-                }
+            let other = |card: OtherCard| {
+                Finding::note(NAME, format!("{path}: a card that cannot become a key: {card}"))
+                    .remedy("take a MIFARE Classic, Ultralight or NTAG card")
+            };
+            match identify(target) {
+                CardKind::Classic(size) => Finding::fine(NAME, format!("{path}: a {size} card")),
+                CardKind::Type2 => Finding::fine(NAME, format!("{path}: a MIFARE Ultralight or NTAG card")),
+                // It was not asked anything: probing only looks.
+                CardKind::Iso14443Part4 | CardKind::Unknown => other(classify(target, None, None)),
             }
         }
     };

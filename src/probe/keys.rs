@@ -24,7 +24,9 @@ fn card_key(context: &Context, config: &Config) -> Finding {
         return closed;
     }
     match CardKey::load(directory) {
-        Ok(Some(key)) => Finding::fine(NAME, format!("property {}, card key {}", key.property_id, key.key.key_id())),
+        Ok(Some(key)) => {
+            Finding::fine(NAME, format!("property {}, card key {}", key.property_id, key.key.current().key_id()))
+        }
         Ok(None) if config.cloud.is_some() => {
             let message = "no card key of the property: nothing is encoded";
             let remedy = "on a desk that has it: sudo encoderd keys export FILE; here: sudo encoderd keys import FILE";
@@ -74,6 +76,12 @@ fn unusable(file: &Path, error: &KeyError, replace: &str) -> Finding {
         | KeyError::Damaged { .. }
         | KeyError::Present { .. }
         | KeyError::Exists { .. }
+        | KeyError::Absent { .. }
+        | KeyError::OtherProperty { .. }
+        | KeyError::Forked { .. }
+        | KeyError::TooMany { .. }
+        | KeyError::Current { .. }
+        | KeyError::Unknown { .. }
         | KeyError::NoRandomness => {
             Finding::failed(NAME, error.to_string()).remedy(format!("sudo mv {path} {path}.old; {replace}")).by(Who::It)
         }

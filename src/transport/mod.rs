@@ -1,10 +1,12 @@
 //! Moves bytes: a line to a reader, and the one pump that every dialect on a line shares; readers behind PC/SC have their own.
 
+#[cfg(test)]
+pub mod memory;
 pub mod pcsc;
 pub mod serial;
 
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
-use encoder_protocols::dialect::pcsc_storage::PcscStorageHost;
+use encoder_protocols::dialect::pcsc_storage::{Learnt, PcscStorageHost};
 use encoder_protocols::dialect::{Dialect, Input, Output};
 use pcsc::PcscLine;
 use serial::SerialLine;
@@ -45,6 +47,9 @@ pub enum Link {
     Serial(SerialLine, Box<dyn Dialect>),
     /// A reader behind PC/SC.
     Pcsc(PcscLine, Box<PcscStorageHost>),
+    /// A simulated reader without a port.
+    #[cfg(test)]
+    Memory(memory::Memory),
 }
 
 impl Link {
@@ -53,6 +58,48 @@ impl Link {
         match self {
             Self::Serial(line, dialect) => exchange(line, dialect.as_mut(), command).await,
             Self::Pcsc(line, dialect) => line.exchange(dialect.as_mut(), command).await,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.exchange(command).await,
+        }
+    }
+
+    /// Whether the reader itself says when a card comes and goes.
+    pub fn hears_of_cards(&self) -> bool {
+        match self {
+            Self::Serial(..) => false,
+            Self::Pcsc(..) => true,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.hears_of_cards(),
+        }
+    }
+
+    /// Waits until a reader that hears of cards has something to tell; for ever with another one. Safe to cancel.
+    pub async fn changed(&mut self) {
+        match self {
+            Self::Serial(..) => std::future::pending().await,
+            Self::Pcsc(line, _) => line.changed().await,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.changed().await,
+        }
+    }
+
+    /// Whether a reader that hears of cards has told of one since the last look: another one, or the same that was lifted.
+    pub fn lifted(&mut self) -> bool {
+        match self {
+            Self::Serial(..) => false,
+            Self::Pcsc(line, _) => line.lifted(),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.lifted(),
+        }
+    }
+
+    /// What the dialect has learnt of a reader behind PC/SC.
+    pub fn learnt(&self) -> Option<Learnt> {
+        match self {
+            Self::Serial(..) => None,
+            Self::Pcsc(_, dialect) => Some(dialect.learnt()),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.learnt(),
         }
     }
 }

@@ -25,7 +25,8 @@ fn on_card(desk: &Desk, uid: &str) -> Record {
         let in_use = ocl1::payload_blocks_in_use(&payload[ocl1::DOOR_COUNT_BLOCK]).unwrap();
         Some(ocl1::open(&keys, slot, &seal, &payload[..in_use]).unwrap())
     });
-    sealed.max_by_key(|sealed| sealed.sequence).expect("a sealed record").record
+    let current = sealed.max_by_key(|sealed| sealed.sequence).expect("a sealed record");
+    current.content.record().expect("a full record").clone()
 }
 
 async fn credential(desk: &Desk, doors: &[usize], metadata: Value) -> String {

@@ -20,6 +20,7 @@ mod causes;
 mod faults;
 mod guests;
 mod hotplug;
+mod keys;
 mod links;
 mod ports;
 mod presence;

@@ -160,12 +160,13 @@ impl Card {
             card_number: self.number(),
             issued_at,
             overwritten: before.map(|old| old.acs_credential_id).filter(|old| *old != work.acs_credential_id),
+            overwritten_number: None,
             simulated: true,
         })
     }
 
     fn read(&self) -> Outcome {
         let credential = self.credential.clone();
-        Outcome::Scanned(Scanned { card_number: self.number(), credential, simulated: true })
+        Outcome::Scanned(Scanned { card_number: self.number(), credential, compact: None, simulated: true })
     }
 }

@@ -70,6 +70,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
+        property_id: None,
         allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,
@@ -499,6 +500,7 @@ pub fn encoded_at(card_number: &str, issued_at: u32, overwritten: Option<&str>) 
         card_number: card_number.to_owned(),
         issued_at,
         overwritten: overwritten.map(|id| id.parse().unwrap()),
+        overwritten_number: None,
         simulated: true,
     })
 }
@@ -525,5 +527,5 @@ pub fn card(credential: &str) -> ScannedCredential {
 }
 
 pub fn scanned(card_number: &str, credential: Option<ScannedCredential>) -> Outcome {
-    Outcome::Scanned(Scanned { card_number: card_number.to_owned(), credential, simulated: true })
+    Outcome::Scanned(Scanned { card_number: card_number.to_owned(), credential, compact: None, simulated: true })
 }

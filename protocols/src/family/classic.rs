@@ -86,7 +86,7 @@ pub fn recognise(target: &Target) -> Option<CardKind> {
             0x0002 => ClassicSize::K4,
             _ => return None,
         },
-        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Other) => return None,
+        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Technology(_) | AtrCard::Other) => return None,
     };
     Some(CardKind::Classic(size))
 }

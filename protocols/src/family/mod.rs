@@ -5,9 +5,11 @@
 pub mod access;
 pub mod classic;
 pub mod maker;
+pub mod other;
 pub mod type2;
+pub mod ultralight_c;
 
-use crate::id::{Activation, AtrCard, Target};
+use crate::id::Target;
 use classic::ClassicSize;
 
 /// What lies on the reader, as far as its activation tells.
@@ -17,9 +19,9 @@ pub enum CardKind {
     Classic(ClassicSize),
     /// An NFC Forum Type 2 card: which one, the card itself has to say (see [`type2::Type2Kind`]).
     Type2,
-    /// An ISO/IEC 14443-4 card: payment card, phone, `DESFire`.
+    /// An ISO/IEC 14443-4 card: payment card, phone, `DESFire`. Which one, [`other::Classify`] finds out.
     Iso14443Part4,
-    /// Anything else.
+    /// Anything else; [`other::classify`] has a name for it.
     Unknown,
 }
 
@@ -37,20 +39,12 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family { name: "MIFARE Classic", recognise: classic::recognise },
     Family { name: "NFC Forum Type 2", recognise: type2::recognise },
-    Family { name: "ISO/IEC 14443-4", recognise: recognise_iso14443_4 },
+    Family { name: "MIFARE Plus", recognise: other::recognise_mifare_plus },
+    Family { name: "ISO/IEC 14443-4", recognise: other::recognise_part4 },
+    Family { name: "ISO/IEC 14443 B, FeliCa or ISO/IEC 15693", recognise: other::recognise_technology },
 ];
 
 /// Says what a target is.
 pub fn identify(target: &Target) -> CardKind {
     FAMILIES.iter().find_map(|family| (family.recognise)(target)).unwrap_or(CardKind::Unknown)
-}
-
-/// SAK bit 6 set: compliant with ISO/IEC 14443-4. Source: ISO/IEC 14443-3, 6.5.3.4 (SAK coding).
-fn recognise_iso14443_4(target: &Target) -> Option<CardKind> {
-    let speaks_it = match target.activation {
-        Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => sak & 0x20 != 0,
-        Activation::Atr(AtrCard::Iso14443Part4) => true,
-        Activation::Atr(AtrCard::Named(_) | AtrCard::Other) => false,
-    };
-    speaks_it.then_some(CardKind::Iso14443Part4)
 }

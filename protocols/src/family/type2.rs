@@ -15,6 +15,7 @@
 //!
 //! Source: NXP "NTAG213F/216F" data sheet rev. 3.1; NXP MF0ULx1 and MF0ICU2 data sheets.
 
+use crate::command::Secret;
 use crate::family::CardKind;
 use crate::id::{Activation, AtrCard, Target};
 use core::fmt;
@@ -75,6 +76,73 @@ impl Type2Kind {
         }
     }
 
+    /// Whether a password of 32 bits closes it (`PWD_AUTH`).
+    pub fn has_password(self) -> bool {
+        match self {
+            Self::Ultralight | Self::UltralightC => false,
+            Self::UltralightEv1Small | Self::UltralightEv1Large | Self::Ntag213 | Self::Ntag215 | Self::Ntag216 => true,
+        }
+    }
+
+    /// Whether it knows `FAST_READ`; the others give four pages at a time.
+    pub fn has_fast_read(self) -> bool {
+        self.has_password()
+    }
+
+    /// The page that holds AUTH0, from which page on the card is closed; the page after it holds how. On a card with a
+    /// password AUTH0 is byte 3 and ACCESS byte 0 of the next page, then come PWD and PACK. On an Ultralight C AUTH0 is
+    /// byte 0 and AUTH1 byte 0 of the next page, then comes the key.
+    ///
+    /// Source: NXP "NTAG213F/216F" data sheet rev. 3.1, section 8.5.7; NXP MF0ULx1 data sheet, section 8.5.6; NXP MF0ICU2
+    /// data sheet, section 7.5.8.
+    pub fn config_page(self) -> Option<PageNumber> {
+        let page = match self {
+            Self::Ultralight => return None,
+            Self::UltralightEv1Small => 16,
+            Self::UltralightEv1Large => 37,
+            Self::UltralightC => 42,
+            Self::Ntag213 => 41,
+            Self::Ntag215 => 131,
+            Self::Ntag216 => 227,
+        };
+        Some(PageNumber(page))
+    }
+
+    /// The page of the dynamic lock bytes, behind user memory. The first two bytes count on an Ultralight C, three on others.
+    pub fn dynamic_lock_page(self) -> Option<PageNumber> {
+        match self {
+            Self::Ultralight | Self::UltralightEv1Small => None,
+            Self::UltralightEv1Large | Self::UltralightC | Self::Ntag213 | Self::Ntag215 | Self::Ntag216 => {
+                Some(PageNumber(self.last_user_page() + 1))
+            }
+        }
+    }
+
+    /// The capability container of a card that may carry an NDEF message; `None` for cards that this program puts none on.
+    ///
+    /// Source: NXP "NTAG213F/216F" data sheet rev. 3.1, section 8.5.6: E1, version 1.0, memory in units of 8 bytes, no
+    /// access conditions.
+    pub fn capability_container(self) -> Option<[u8; 4]> {
+        let size = match self {
+            Self::Ntag213 => 0x12,
+            Self::Ntag215 => 0x3E,
+            Self::Ntag216 => 0x6D,
+            Self::Ultralight | Self::UltralightEv1Small | Self::UltralightEv1Large | Self::UltralightC => return None,
+        };
+        Some([0xE1, 0x10, size, 0x00])
+    }
+
+    /// What the factory writes from page 4 on, other than zero: an empty NDEF message.
+    ///
+    /// Source: NXP "NTAG213F/216F" data sheet rev. 3.1, section 8.5.6 (213: a lock control TLV in front).
+    pub fn factory_message(self) -> &'static [[u8; 4]] {
+        match self {
+            Self::Ntag213 => &[[0x01, 0x03, 0xA0, 0x0C], [0x34, 0x03, 0x00, 0xFE]],
+            Self::Ntag215 | Self::Ntag216 => &[[0x03, 0x00, 0xFE, 0x00]],
+            Self::Ultralight | Self::UltralightEv1Small | Self::UltralightEv1Large | Self::UltralightC => &[],
+        }
+    }
+
     /// Reads the eight bytes of an answer to `GET_VERSION`: 00, vendor, product type, subtype, two of version, storage size,
     /// protocol. `None` where it is no card of this family that is known.
     ///
@@ -114,7 +182,7 @@ pub fn recognise(target: &Target) -> Option<CardKind> {
     let is_type2 = match target.activation {
         Activation::TypeA { sak, .. } | Activation::Atr(AtrCard::Sak(sak)) => sak == 0x00,
         Activation::Atr(AtrCard::Named(name)) => name == 0x0003 || name == 0x003A,
-        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Other) => false,
+        Activation::Atr(AtrCard::Iso14443Part4 | AtrCard::Technology(_) | AtrCard::Other) => false,
     };
     is_type2.then_some(CardKind::Type2)
 }
@@ -230,6 +298,15 @@ impl UltralightCKey {
     pub fn expose(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// The key as pages 44 to 47 hold it: each half with its last byte first.
+    ///
+    /// Source: NXP MF0ICU2 data sheet, table "Memory organization" and its example: 49 45 4D 4B 41 45 52 42 and 21 4E 41 43
+    /// 55 4F 59 46 stand as 42 52 45 41, 4B 4D 45 49, 46 59 4F 55, 43 41 4E 21.
+    pub fn to_pages(&self) -> [Secret<4>; 4] {
+        let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = self.0;
+        [[k7, k6, k5, k4], [k3, k2, k1, k0], [k15, k14, k13, k12], [k11, k10, k9, k8]].map(Secret::new)
+    }
 }
 
 impl fmt::Debug for UltralightCKey {
@@ -250,6 +327,13 @@ mod tests {
         // Another vendor, another protocol.
         assert_eq!(Type2Kind::from_version(&hex!("0005040101000F03")), None);
         assert_eq!(Type2Kind::from_version(&hex!("0004040101000F05")), None);
+    }
+
+    #[test]
+    fn key_of_the_data_sheet_stands_in_its_pages() {
+        let key = UltralightCKey::new(hex!("49454D4B41455242 214E4143554F5946"));
+        let pages = key.to_pages().map(|page| *page.expose());
+        assert_eq!(pages.as_flattened(), b"BREAKMEIFYOUCAN!");
     }
 
     #[test]

@@ -3,15 +3,22 @@
 //! ```text
 //! master ── AES-CMAC("OCL1 seal")     ── K_seal ── AN10922(M = "OCL1 card" || uid_len || uid) ── the card's seal key
 //!        ├─ AES-CMAC("OCL1 sector")   ── K_sector ── AES-CMAC("OCL1 key" || uid_len || uid || sector || 'A' or 'B') ── 6 bytes
-//!        └─ AES-CMAC("OCL1 password") ── K_pwd, for cards that are closed by a password
+//!        └─ AES-CMAC("OCL1 password") ── K_pwd ─┬─ AES-CMAC("OCL1 pwd" || uid_len || uid) ── 4 bytes PWD, 2 bytes PACK
+//!                                               └─ AES-CMAC("OCL1 3des" || uid_len || uid) ── 16 bytes of 3DES key
 //! ```
 //!
 //! Labels are ASCII without a terminator; `uid_len` and `sector` are one byte. Crypto1 gives the sector keys away to
-//! whoever tries; with a label and a sub-key of its own for each use, that says nothing about a seal.
+//! whoever tries, and a password goes over the air in clear; with a label and a sub-key of its own for each use, that
+//! says nothing about a seal.
+//!
+//! A property has several keys after a rotation, a [`KeyRing`]. A seal names the key that it was made with; a card's
+//! sector keys, password or 3DES key stay those of the key that it was personalised with.
 //!
 //! Source: NIST SP 800-38B and RFC 4493 (AES-CMAC); NXP AN10922 (diversification).
 
+use crate::command::Secret;
 use crate::family::classic::{KeyA, KeyB, SectorKey, SectorNumber};
+use crate::family::type2::{Password, UltralightCKey};
 use crate::id::Uid;
 use crate::layout::mad;
 use aes::Aes128;
@@ -81,20 +88,45 @@ impl PropertyKey {
         self.key_id
     }
 
+    /// The master key, for the file that keeps it and nothing else.
+    pub fn master(&self) -> &AesKey {
+        &self.master
+    }
+
     /// The sub-key for one purpose.
     pub fn sub_key(&self, purpose: Purpose) -> AesKey {
         AesKey(aes_cmac(self.master.expose(), purpose.label()))
     }
 
-    /// The keys of one card.
+    /// The keys of one card, from this key alone.
     pub fn for_card(&self, uid: &Uid) -> CardKeys {
-        let input = [b"OCL1 card".as_slice(), &uid_with_length(uid)].concat();
         CardKeys {
-            key_id: self.key_id,
             uid: *uid,
-            seal: AesKey(diversify(self.sub_key(Purpose::Seal).expose(), &input)),
-            sector: self.sub_key(Purpose::Sector),
+            opening: self.opening(),
+            seal: self.seal_key(uid),
+            older_seals: core::array::from_fn(|_| None),
         }
+    }
+
+    fn opening(&self) -> Opening {
+        Opening {
+            key_id: self.key_id,
+            sector: self.sub_key(Purpose::Sector),
+            password: self.sub_key(Purpose::Password),
+        }
+    }
+
+    fn seal_key(&self, uid: &Uid) -> SealKey {
+        // Label, length and UID: 13 to 19 bytes.
+        let mut input = [0; AN10922_INPUT_BYTES_MAX];
+        let mut len = 0;
+        let parts = [b"OCL1 card".as_slice(), &[uid_length(uid)], uid.as_bytes()];
+        for (place, byte) in input.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+            len += 1;
+        }
+        let input = input.get(..len).unwrap_or_default();
+        SealKey { key_id: self.key_id, key: AesKey(diversify(self.sub_key(Purpose::Seal).expose(), input)) }
     }
 }
 
@@ -104,19 +136,104 @@ impl fmt::Debug for PropertyKey {
     }
 }
 
-/// The keys of one card.
+/// The most keys that a property has at a time. Each older one may cost a few round trips with a card.
+pub const RING_KEYS_MAX: usize = 4;
+
+/// The card keys of one property: the current one seals, the older ones are still read. Each has an id of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRing {
+    current: PropertyKey,
+    /// Newest first.
+    older: Vec<PropertyKey>,
+}
+
+impl KeyRing {
+    /// From the key that seals and those that are still read, newest first. `None` for more than [`RING_KEYS_MAX`] keys and
+    /// for two keys of one id: a seal could not say which of them it means.
+    pub fn new(current: PropertyKey, older: Vec<PropertyKey>) -> Option<Self> {
+        let ring = Self { current, older };
+        let is_unique = |key: &PropertyKey| ring.keys().filter(|other| other.key_id == key.key_id).count() == 1;
+        (ring.older.len() < RING_KEYS_MAX && ring.keys().all(is_unique)).then_some(ring)
+    }
+
+    /// A ring of one key.
+    pub fn single(current: PropertyKey) -> Self {
+        Self { current, older: Vec::new() }
+    }
+
+    /// The key that seals, and that cards are personalised with.
+    pub fn current(&self) -> &PropertyKey {
+        &self.current
+    }
+
+    /// All keys, newest first.
+    pub fn keys(&self) -> impl Iterator<Item = &PropertyKey> {
+        core::iter::once(&self.current).chain(&self.older)
+    }
+
+    /// The keys of a card that the current key opens: one to be personalised, or one that needs no opening. They seal with
+    /// the current key and read the seals of every key.
+    pub fn for_card(&self, uid: &Uid) -> CardKeys {
+        CardKeys { older_seals: self.older_seals(uid), ..self.current.for_card(uid) }
+    }
+
+    /// What may open one card, the most likely first: with the keys of one of the ring's keys, whichever it was personalised
+    /// with. All of them seal with the current key and read the seals of every key.
+    pub fn each_for_card(&self, uid: &Uid) -> Vec<CardKeys> {
+        let current = self.for_card(uid);
+        self.keys().map(|key| CardKeys { opening: key.opening(), ..current.clone() }).collect()
+    }
+
+    fn older_seals(&self, uid: &Uid) -> [Option<SealKey>; RING_KEYS_MAX - 1] {
+        let mut older = self.older.iter().map(|key| key.seal_key(uid));
+        core::array::from_fn(|_| older.next())
+    }
+}
+
+impl From<PropertyKey> for KeyRing {
+    fn from(current: PropertyKey) -> Self {
+        Self::single(current)
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyRing(..)")
+    }
+}
+
+/// The keys of one card: what opens it, what seals, and which seals are read.
 #[derive(Clone)]
 pub struct CardKeys {
-    key_id: u8,
     uid: Uid,
-    seal: AesKey,
+    opening: Opening,
+    seal: SealKey,
+    older_seals: [Option<SealKey>; RING_KEYS_MAX - 1],
+}
+
+/// What opens a card: sub-keys of the property key that it was personalised with.
+#[derive(Clone)]
+struct Opening {
+    key_id: u8,
     sector: AesKey,
+    password: AesKey,
+}
+
+#[derive(Clone)]
+struct SealKey {
+    key_id: u8,
+    key: AesKey,
 }
 
 impl CardKeys {
-    /// The id of the property key that they come from.
+    /// The id of the property key that new seals are made with.
     pub fn key_id(&self) -> u8 {
-        self.key_id
+        self.seal.key_id
+    }
+
+    /// The id of the property key that opens the card, if these keys do.
+    pub fn opening_key_id(&self) -> u8 {
+        self.opening.key_id
     }
 
     /// The card that they are for.
@@ -124,9 +241,17 @@ impl CardKeys {
         &self.uid
     }
 
-    /// The key that this card's seals are computed with.
+    /// The key that this card's new seals are computed with.
     pub fn seal_key(&self) -> &AesKey {
-        &self.seal
+        &self.seal.key
+    }
+
+    /// The key for the seals that name this property key; `None` where there is no such key, or no longer.
+    pub fn seal_key_of(&self, key_id: u8) -> Option<&AesKey> {
+        core::iter::once(&self.seal)
+            .chain(self.older_seals.iter().flatten())
+            .find(|seal| seal.key_id == key_id)
+            .map(|seal| &seal.key)
     }
 
     /// Key A of a sector: reads. In sector 0, whose directory everybody may read, the public one.
@@ -142,10 +267,36 @@ impl CardKeys {
         KeyB(self.sector_key(sector, b'B'))
     }
 
+    /// The password (PWD) of a Type 2 card that has one.
+    pub fn password(&self) -> Password {
+        let [p0, p1, p2, p3, ..] = *self.password_mac(b"OCL1 pwd");
+        Password::new([p0, p1, p2, p3])
+    }
+
+    /// What such a card answers to the right password (PACK).
+    pub fn pack(&self) -> Secret<2> {
+        let [_, _, _, _, k0, k1, ..] = *self.password_mac(b"OCL1 pwd");
+        Secret::new([k0, k1])
+    }
+
+    /// The 3DES key of an Ultralight C, first key first. The parity bits are as they come: the card and 3DES ignore them.
+    pub fn ultralight_c_key(&self) -> UltralightCKey {
+        UltralightCKey::new(*self.password_mac(b"OCL1 3des"))
+    }
+
     fn sector_key(&self, sector: SectorNumber, letter: u8) -> SectorKey {
-        let input = [b"OCL1 key".as_slice(), &uid_with_length(&self.uid), &[sector.get(), letter]].concat();
-        let [k0, k1, k2, k3, k4, k5, ..] = *Zeroizing::new(aes_cmac(self.sector.expose(), &input));
+        let [k0, k1, k2, k3, k4, k5, ..] = *Zeroizing::new(aes_cmac_of(
+            self.opening.sector.expose(),
+            &[b"OCL1 key", &[uid_length(&self.uid)], self.uid.as_bytes(), &[sector.get(), letter]],
+        ));
         SectorKey::new([k0, k1, k2, k3, k4, k5])
+    }
+
+    fn password_mac(&self, label: &[u8]) -> Zeroizing<[u8; 16]> {
+        Zeroizing::new(aes_cmac_of(
+            self.opening.password.expose(),
+            &[label, &[uid_length(&self.uid)], self.uid.as_bytes()],
+        ))
     }
 }
 
@@ -155,19 +306,27 @@ impl fmt::Debug for CardKeys {
     }
 }
 
-/// One byte of length, then the UID: 4-, 7- and 10-byte UIDs cannot be taken for one another.
-pub(super) fn uid_with_length(uid: &Uid) -> Vec<u8> {
+/// A UID's length in one byte, to stand in front of it: 4-, 7- and 10-byte UIDs cannot be taken for one another.
+pub(super) fn uid_length(uid: &Uid) -> u8 {
     // A UID has at most ten bytes.
-    let len = u8::try_from(uid.as_bytes().len()).unwrap_or_default();
-    [&[len], uid.as_bytes()].concat()
+    u8::try_from(uid.as_bytes().len()).unwrap_or_default()
 }
 
 /// AES-CMAC of a message.
 ///
 /// Source: RFC 4493.
 pub fn aes_cmac(key: &[u8; 16], message: &[u8]) -> [u8; 16] {
+    aes_cmac_of(key, &[message])
+}
+
+/// AES-CMAC of a message in parts, one behind the other.
+///
+/// Source: RFC 4493.
+pub fn aes_cmac_of(key: &[u8; 16], parts: &[&[u8]]) -> [u8; 16] {
     let mut mac = Cmac::<Aes128>::new(key.into());
-    mac.update(message);
+    for part in parts {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().into()
 }
 
@@ -247,12 +406,48 @@ mod tests {
         assert_eq!(an10922_aes128(&NOTE_KEY, &[0; 32]), None);
     }
 
+    fn key(key_id: u8) -> PropertyKey {
+        PropertyKey::new(key_id, [key_id; 16])
+    }
+
+    #[test]
+    fn a_ring_has_few_keys_with_ids_of_their_own() {
+        assert!(KeyRing::new(key(2), Vec::from([key(1)])).is_some());
+        assert!(KeyRing::new(key(2), Vec::from([key(1), key(2)])).is_none());
+        assert!(KeyRing::new(key(9), Vec::from([key(1), key(1)])).is_none());
+        assert!(KeyRing::new(key(4), Vec::from([3, 2, 1].map(key))).is_some());
+        assert!(KeyRing::new(key(5), Vec::from([4, 3, 2, 1].map(key))).is_none());
+    }
+
+    #[test]
+    fn a_ring_opens_with_each_key_and_seals_with_the_current_one() {
+        let uid = Uid::new(&[1, 2, 3, 4]).unwrap();
+        let ring = KeyRing::new(key(3), Vec::from([key(2), key(1)])).unwrap();
+        let all = ring.each_for_card(&uid);
+        let sector = SectorNumber::new(1).unwrap();
+        assert_eq!(all.iter().map(CardKeys::opening_key_id).collect::<Vec<_>>(), [3, 2, 1]);
+        for keys in &all {
+            let alone = key(keys.opening_key_id()).for_card(&uid);
+            assert_eq!(keys.key_b(sector), alone.key_b(sector));
+            assert_eq!(keys.password(), alone.password());
+            assert_eq!(keys.key_id(), 3);
+            assert_eq!(keys.seal_key(), key(3).for_card(&uid).seal_key());
+            for id in 1..=3 {
+                assert_eq!(keys.seal_key_of(id), Some(key(id).for_card(&uid).seal_key()), "{id}");
+            }
+            assert_eq!(keys.seal_key_of(4), None);
+        }
+    }
+
     #[test]
     fn keys_never_print() {
         let property = PropertyKey::new(7, NOTE_KEY);
         let card = property.for_card(&Uid::new(&[1, 2, 3, 4]).unwrap());
         assert_eq!(format!("{property:?}"), "PropertyKey(..)");
         assert_eq!(format!("{card:?}"), "CardKeys(..)");
+        assert_eq!(format!("{:?}", KeyRing::single(property)), "KeyRing(..)");
+        assert_eq!(format!("{:?} {:?}", card.password(), card.pack()), "Password(..) Secret(..)");
+        assert_eq!(format!("{:?}", card.ultralight_c_key()), "UltralightCKey(..)");
         assert_eq!(format!("{:?}", card.seal_key()), "AesKey(..)");
     }
 }

@@ -3,13 +3,20 @@
 //! A layout is one file here and one line in [`LAYOUTS`]. OCL/1, the open card layout, is described byte by byte in
 //! `docs/card-layout.md`.
 
+pub mod compact;
+pub mod content;
+pub mod form;
 pub mod keys;
 pub mod mad;
+pub mod ndef;
 pub mod ocl1;
+pub mod pages;
 pub mod record;
 pub mod seal;
 
 use crate::family::CardKind;
+use crate::family::type2::Type2Kind;
+use form::{Form, Place};
 
 /// A layout: a line in [`LAYOUTS`].
 #[derive(Clone, Copy)]
@@ -18,22 +25,33 @@ pub struct Layout {
     pub name: &'static str,
     /// The family that it lies on, as in [`crate::family::FAMILIES`].
     pub family: &'static str,
-    /// How many doors a record may have on such a card; `None` when the card does not carry this layout.
-    pub doors_max: fn(CardKind) -> Option<u8>,
+    /// How it lies on such a card, from what the card is, which Type 2 card it has said to be, and whether an NDEF message
+    /// is to lie in front; `None` when the card does not carry this layout.
+    pub form: fn(CardKind, Option<Type2Kind>, bool) -> Option<Form>,
 }
 
 /// The layouts in the order in which they are asked.
-pub const LAYOUTS: &[Layout] = &[Layout { name: "OCL/1", family: "MIFARE Classic", doors_max: ocl1_classic_doors_max }];
+pub const LAYOUTS: &[Layout] = &[
+    Layout { name: "OCL/1", family: "MIFARE Classic", form: ocl1_on_classic },
+    Layout { name: "OCL/1", family: "NFC Forum Type 2", form: ocl1_on_type2 },
+];
 
-/// The layout for a card; `None` when there is none.
-pub fn layout_for(card: CardKind) -> Option<&'static Layout> {
-    LAYOUTS.iter().find(|layout| (layout.doors_max)(card).is_some())
+/// The layout for a card, and how it lies there; `None` when there is none.
+pub fn layout_for(card: CardKind, type2: Option<Type2Kind>, ndef: bool) -> Option<(&'static Layout, Form)> {
+    LAYOUTS.iter().find_map(|layout| Some((layout, (layout.form)(card, type2, ndef)?)))
 }
 
-fn ocl1_classic_doors_max(card: CardKind) -> Option<u8> {
+fn ocl1_on_classic(card: CardKind, _type2: Option<Type2Kind>, _ndef: bool) -> Option<Form> {
     match card {
-        CardKind::Classic(size) => Some(ocl1::doors_max(size)),
+        CardKind::Classic(size) => Some(Form::Classic(size)),
         CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown => None,
+    }
+}
+
+fn ocl1_on_type2(card: CardKind, type2: Option<Type2Kind>, ndef: bool) -> Option<Form> {
+    match card {
+        CardKind::Type2 => type2.map(|kind| Form::Type2(Place::of(kind, ndef))),
+        CardKind::Classic(_) | CardKind::Iso14443Part4 | CardKind::Unknown => None,
     }
 }
 
@@ -52,8 +70,12 @@ mod tests {
 
     #[test]
     fn cards_without_a_layout_have_none() {
-        assert_eq!(layout_for(CardKind::Classic(ClassicSize::Mini)).map(|layout| layout.name), Some("OCL/1"));
-        assert!(layout_for(CardKind::Iso14443Part4).is_none());
-        assert!(layout_for(CardKind::Unknown).is_none());
+        let (layout, form) = layout_for(CardKind::Classic(ClassicSize::Mini), None, false).unwrap();
+        assert_eq!((layout.name, form), ("OCL/1", Form::Classic(ClassicSize::Mini)));
+        for kind in [CardKind::Iso14443Part4, CardKind::Unknown, CardKind::Type2] {
+            assert!(layout_for(kind, None, false).is_none());
+        }
+        let (_, form) = layout_for(CardKind::Type2, Some(Type2Kind::Ntag213), true).unwrap();
+        assert_eq!(form, Form::Type2(Place::of(Type2Kind::Ntag213, true)));
     }
 }

@@ -10,7 +10,9 @@
 //! is zero. The seal comes first in memory, so that an empty slot is known after one read, and last in time.
 
 use crate::family::classic::{BlockNumber, ClassicSize, DataBlock, SectorNumber};
+use crate::layout::content::{Content, Sealed};
 use crate::layout::keys::CardKeys;
+use crate::layout::pages::{check_full, of_ours};
 use crate::layout::record::{Record, RecordError, TooManyDoors};
 use crate::layout::seal::{Seal, VERSION};
 use alloc::vec::Vec;
@@ -19,9 +21,9 @@ use core::fmt;
 /// One of the two places for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
-    /// Sectors 1 and 2.
+    /// Sectors 1 and 2, or the first of two runs of pages.
     A,
-    /// Sectors 3 and 4.
+    /// Sectors 3 and 4, or the second run.
     B,
 }
 
@@ -154,41 +156,6 @@ fn padded(chunk: &[u8]) -> [u8; 16] {
     block
 }
 
-/// A record whose seal holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Its place in the order of this card's credentials.
-    pub sequence: u32,
-    /// What it says.
-    pub record: Record,
-}
-
-/// What a slot holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SlotState {
-    /// Nothing: the seal's block is zero, from the factory or because the slot was retired.
-    Empty,
-    /// Something that is no credential of ours: torn, or written by somebody else.
-    Invalid(SlotFault),
-    /// It cannot be read: our key does not open this sector, or the card refuses a block of it.
-    Unreadable {
-        /// The first such sector.
-        sector: SectorNumber,
-    },
-    /// A credential. Any property's: the key made it, and a plan must not lose it.
-    Valid(Sealed),
-}
-
-impl SlotState {
-    /// The record whose seal holds.
-    pub fn valid(&self) -> Option<&Sealed> {
-        match self {
-            Self::Valid(sealed) => Some(sealed),
-            Self::Empty | Self::Invalid(_) | Self::Unreadable { .. } => None,
-        }
-    }
-}
-
 /// Why a slot that holds something is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotFault {
@@ -198,7 +165,7 @@ pub enum SlotFault {
         /// Which.
         found: u8,
     },
-    /// The seal was made with another property key.
+    /// The seal was made with a property key that is not among the known ones.
     #[error("the seal was made with key {found}")]
     KeyId {
         /// Which.
@@ -238,11 +205,8 @@ pub fn judge_seal(keys: &CardKeys, block: &[u8; 16]) -> SealState {
         return SealState::Empty;
     }
     let Some(seal) = Seal::from_block(block) else { return SealState::Invalid(SlotFault::Padding) };
-    if seal.version != VERSION {
-        return SealState::Invalid(SlotFault::Version { found: seal.version });
-    }
-    if seal.key_id != keys.key_id() {
-        return SealState::Invalid(SlotFault::KeyId { found: seal.key_id });
+    if let Err(fault) = of_ours(&seal, VERSION, keys) {
+        return SealState::Invalid(fault);
     }
     SealState::Present(seal)
 }
@@ -261,17 +225,8 @@ pub fn payload_blocks_in_use(door_count_block: &[u8; 16]) -> Result<usize, SlotF
 /// # Errors
 /// [`SlotFault`], the MAC's before the record's: nothing unsealed is interpreted but the door count.
 pub fn open(keys: &CardKeys, slot: Slot, seal: &Seal, payload: &[[u8; 16]]) -> Result<Sealed, SlotFault> {
-    let bytes = payload.as_flattened();
-    let doors = bytes.get(Record::DOOR_COUNT_OFFSET).copied().ok_or(SlotFault::Mac)?;
-    let (record, padding) = bytes.split_at_checked(Record::bytes_for(doors)).ok_or(SlotFault::Mac)?;
-    if !seal.holds(keys, slot, record) {
-        return Err(SlotFault::Mac);
-    }
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(SlotFault::Padding);
-    }
-    let record = Record::decode(record).map_err(SlotFault::Record)?;
-    Ok(Sealed { sequence: seal.sequence, record })
+    let record = check_full(keys, slot, seal, payload.as_flattened(), 16)?;
+    Ok(Sealed { sequence: seal.sequence, key_id: seal.key_id, content: Content::Full(record.to_record()) })
 }
 
 /// Says in words what a block of the card is for.

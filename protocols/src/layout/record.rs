@@ -157,17 +157,46 @@ impl Record {
     /// # Errors
     /// [`RecordError::Truncated`], [`RecordError::Trailing`] or [`RecordError::ReservedFlags`].
     pub fn decode(payload: &[u8]) -> Result<Self, RecordError> {
+        RecordView::decode(payload).map(|view| view.to_record())
+    }
+}
+
+/// A record in the memory that it was read into: nothing is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// As in [`Record`].
+    pub credential_id: CredentialId,
+    /// As in [`Record`].
+    pub property_id: PropertyId,
+    /// As in [`Record`].
+    pub flags: Flags,
+    /// As in [`Record`].
+    pub starts_at: u32,
+    /// As in [`Record`].
+    pub ends_at: u32,
+    /// As in [`Record`].
+    pub issued_at: u32,
+    doors: &'a [[u8; 2]],
+}
+
+impl<'a> RecordView<'a> {
+    /// Reads a payload of exactly the record's length.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`], [`RecordError::Trailing`] or [`RecordError::ReservedFlags`].
+    pub fn decode(payload: &'a [u8]) -> Result<Self, RecordError> {
         let truncated = |need| RecordError::Truncated { need, have: payload.len() };
+        let least = truncated(Record::BYTES_MIN);
         let mut rest = payload;
-        let credential_id = take::<16>(&mut rest).ok_or(truncated(Self::BYTES_MIN))?;
-        let property_id = take::<16>(&mut rest).ok_or(truncated(Self::BYTES_MIN))?;
-        let [bits] = take::<1>(&mut rest).ok_or(truncated(Self::BYTES_MIN))?;
-        let mut time = || take::<4>(&mut rest).map(u32::from_be_bytes).ok_or(truncated(Self::BYTES_MIN));
+        let credential_id = take::<16>(&mut rest).ok_or(least)?;
+        let property_id = take::<16>(&mut rest).ok_or(least)?;
+        let [bits] = take::<1>(&mut rest).ok_or(least)?;
+        let mut time = || take::<4>(&mut rest).map(u32::from_be_bytes).ok_or(least);
         let (starts_at, ends_at, issued_at) = (time()?, time()?, time()?);
-        let [count] = take::<1>(&mut rest).ok_or(truncated(Self::BYTES_MIN))?;
+        let [count] = take::<1>(&mut rest).ok_or(least)?;
         let (doors, _) = rest.as_chunks::<2>();
         if rest.len() < 2 * usize::from(count) {
-            return Err(truncated(Self::bytes_for(count)));
+            return Err(truncated(Record::bytes_for(count)));
         }
         if rest.len() > 2 * usize::from(count) {
             return Err(RecordError::Trailing { extra: rest.len() - 2 * usize::from(count) });
@@ -179,8 +208,19 @@ impl Record {
             starts_at,
             ends_at,
             issued_at,
-            doors: doors.iter().copied().map(u16::from_be_bytes).collect(),
+            doors,
         })
+    }
+
+    /// The doors that it opens.
+    pub fn doors(&self) -> impl Iterator<Item = u16> + use<'a> {
+        self.doors.iter().copied().map(u16::from_be_bytes)
+    }
+
+    /// A copy of its own.
+    pub fn to_record(&self) -> Record {
+        let Self { credential_id, property_id, flags, starts_at, ends_at, issued_at, doors: _ } = *self;
+        Record { credential_id, property_id, flags, starts_at, ends_at, issued_at, doors: self.doors().collect() }
     }
 }
 

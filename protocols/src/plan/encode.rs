@@ -1,11 +1,15 @@
 //! Encoding a record: the commit order in which no interruption loses the credential that a card has.
 //!
 //! 1. payload into the other slot, 2. its seal, 3. a new session, 4. read back twice, 5. the old slot's seal to zero,
-//! 6. read that back. A slot that is the only valid one is never written.
+//! 6. read that back. A slot that is the only valid one is never written. The order is the same on every kind of card;
+//! how each part of it is done there is `hand.rs`'s business.
 
-use crate::family::classic::{ClassicSize, Key, SectorNumber};
+use super::hand::{Hand, Image};
+use crate::layout::compact::Misfit;
+use crate::layout::content::{Content, Sealed, SlotState};
+use crate::layout::form::{Form, Spot};
 use crate::layout::keys::CardKeys;
-use crate::layout::ocl1::{self, Sealed, Slot, SlotImage, SlotState};
+use crate::layout::ocl1::Slot;
 use crate::layout::record::{Record, TooManyDoors};
 use crate::plan::{CardView, SafePoint, Step, list};
 use alloc::vec::Vec;
@@ -21,38 +25,41 @@ pub struct EncodePlan {
     /// The sequence of its seal.
     pub sequence: u32,
     /// The credential that it takes the place of. Of a repeated job too, when the first attempt did not get to retire it.
-    pub overwritten: Option<Record>,
+    pub overwritten: Option<Content>,
+    /// The other slot is dead: the card is worn and carries no further credential after this one.
+    pub worn: Option<Spot>,
 }
 
 /// Why there is no plan. Nothing has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The card is too small for the record.
-    #[error("{have} doors, the card holds {max}")]
-    TooManyDoors {
-        /// How many doors the record has.
-        have: usize,
-        /// How many fit.
-        max: usize,
-    },
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The card's sequence has come to its end: take another card.
     #[error("the card has been encoded as often as its sequence can count")]
     SequenceExhausted,
-    /// A slot cannot be read. Without it, a second encode would have to write the only valid slot: take another card.
-    #[error("sector {sector} of slot {slot} cannot be read")]
+    /// A slot cannot be read, and the other holds the only valid record, which is never written: take another card.
+    #[error("{at} of slot {slot} cannot be read")]
     SlotUnreadable {
         /// Which slot.
         slot: Slot,
-        /// Which of its sectors.
-        sector: SectorNumber,
+        /// Where.
+        at: Spot,
     },
+    /// The slots hold another form of record than this kind of card carries: the look was another card's.
+    #[error("the card carries another form of record")]
+    OtherForm,
 }
 
 impl From<TooManyDoors> for PlanError {
     fn from(TooManyDoors { have, max }: TooManyDoors) -> Self {
-        Self::TooManyDoors { have, max }
+        Misfit::TooManyDoors { have, max }.into()
     }
 }
+
+/// How far the first sequence beside a dead slot lies above 1: should that slot come back to life, what it held is older.
+const WORN_LEAP: u32 = 0x100;
 
 impl EncodePlan {
     /// How many exchanges with the reader it costs, the look before it not counted.
@@ -71,6 +78,9 @@ impl fmt::Display for EncodePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doing = if self.is_finishing() { "finish" } else { "write" };
         writeln!(f, "{doing} slot {}, sequence {}, {} round trips", self.slot, self.sequence, self.round_trips())?;
+        if let Some(at) = self.worn {
+            writeln!(f, "the card is worn: {at} is dead")?;
+        }
         list(f, &self.steps)
     }
 }
@@ -84,168 +94,166 @@ impl fmt::Display for EncodePlan {
 ///   a tear, verified in a new session, the older retired); the plan then goes on as with one valid slot.
 /// - The current slot already holds exactly this record (a repeated job): only what finishing needs. A lone seal is not
 ///   rewritten; should it not read back, it holds weak bits, and [`renew`] is the next attempt's plan.
+/// - A slot that cannot be read, and no valid record beside it: the record goes to the other slot, and the card is worn.
+///
+/// On pages, what an unused slot already holds is not written again; verified it is all the same.
 ///
 /// Validity is the seal's alone. A record of another property, sealed with our key, is a valid one: it is not lost before
 /// the new one is verified, the new sequence is above its, and it is reported as overwritten.
 ///
 /// # Errors
 /// [`PlanError`], before a byte is written.
-pub fn encode(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSize) -> Result<EncodePlan, PlanError> {
-    let max = usize::from(ocl1::doors_max(size));
-    if record.doors.len() > max {
-        return Err(PlanError::TooManyDoors { have: record.doors.len(), max });
-    }
-    require_readable(view)?;
-    match view.current() {
-        Some((slot, sealed)) if sealed.record == *record => finish(view, slot, sealed, keys),
-        Some((slot, sealed)) => replace(view, slot, sealed, record, keys),
-        None => first(view, record, keys),
-    }
+pub fn encode<F: Into<Form>>(
+    view: &CardView,
+    record: &Record,
+    keys: &CardKeys,
+    form: F,
+) -> Result<EncodePlan, PlanError> {
+    let form = form.into();
+    let content = Content::fit(record, form)?;
+    Planner { view, content: &content, keys, form, in_full: false }.plan()
 }
 
-/// Plans as [`encode`] does, but writes the record in full even when the card already holds it.
+/// Plans as [`encode`] does, but writes the record in full even when the card already holds it, or some of it.
 ///
-/// For a card on which a [finishing](EncodePlan::is_finishing) plan did not read back what it should: a block holds weak
-/// bits, and a lone seal may not be rewritten in place. The record goes to the other slot in full, and the first one is
-/// retired.
+/// For a card on which a plan was interrupted, or on which a [finishing](EncodePlan::is_finishing) one did not read back what
+/// it should: a block holds weak bits, and a lone seal may not be rewritten in place. The record goes to the other slot in
+/// full, and the first one is retired.
 ///
 /// # Errors
 /// [`PlanError`], before a byte is written.
-pub fn renew(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSize) -> Result<EncodePlan, PlanError> {
-    match view.current() {
-        Some((slot, sealed)) if sealed.record == *record => {
-            require_readable(view)?;
-            replace(view, slot, sealed, record, keys)
-        }
-        Some(_) | None => encode(view, record, keys, size),
-    }
+pub fn renew<F: Into<Form>>(
+    view: &CardView,
+    record: &Record,
+    keys: &CardKeys,
+    form: F,
+) -> Result<EncodePlan, PlanError> {
+    let form = form.into();
+    let content = Content::fit(record, form)?;
+    Planner { view, content: &content, keys, form, in_full: true }.plan()
 }
 
 /// Refuses a card with a slot that cannot be read.
 pub(super) fn require_readable(view: &CardView) -> Result<(), PlanError> {
-    for slot in Slot::BOTH {
-        if let SlotState::Unreadable { sector } = *view.slot(slot) {
-            return Err(PlanError::SlotUnreadable { slot, sector });
+    Slot::BOTH.into_iter().try_for_each(|slot| match *view.slot(slot) {
+        SlotState::Unreadable { at } => Err(PlanError::SlotUnreadable { slot, at }),
+        SlotState::Empty | SlotState::Invalid(_) | SlotState::Valid(_) => Ok(()),
+    })
+}
+
+struct Planner<'a> {
+    view: &'a CardView,
+    content: &'a Content,
+    keys: &'a CardKeys,
+    form: Form,
+    in_full: bool,
+}
+
+impl Planner<'_> {
+    fn plan(&self) -> Result<EncodePlan, PlanError> {
+        match self.view.current() {
+            // Sealed with an older key, it is written anew with the current one.
+            Some((slot, sealed))
+                if sealed.content == *self.content && sealed.key_id == self.keys.key_id() && !self.in_full =>
+            {
+                self.finish(slot, sealed)
+            }
+            Some((slot, sealed)) => {
+                require_readable(self.view)?;
+                self.replace(slot, sealed)
+            }
+            None => self.first(),
         }
     }
-    Ok(())
+
+    fn hand(&self, slot: Slot) -> Hand<'_> {
+        let hand = Hand::new(self.form, self.keys);
+        if self.in_full { hand } else { hand.skipping_what_is_there(self.view, slot) }
+    }
+
+    /// The record is there already.
+    fn finish(&self, slot: Slot, sealed: &Sealed) -> Result<EncodePlan, PlanError> {
+        let mut hand = self.hand(slot);
+        let image = hand.image(slot, sealed.sequence, self.content)?;
+        let other = self.view.slot(slot.other());
+        hand.push(Step::Reached(SafePoint::Sealed));
+        if other.valid().is_some() {
+            hand.seal_again(&image);
+        }
+        hand.verify(&image);
+        hand.push(Step::Reached(SafePoint::Verified));
+        match other {
+            SlotState::Empty => hand.confirm_empty(slot.other()),
+            SlotState::Invalid(_) | SlotState::Valid(_) => hand.retire(slot.other()),
+            // Nothing can be done about it, and the credential is good.
+            SlotState::Unreadable { .. } => {}
+        }
+        hand.push(Step::Reached(SafePoint::Retired));
+        let overwritten = other.valid().map(|older| &older.content).filter(|&older| older != self.content).cloned();
+        Ok(EncodePlan { steps: hand.steps, slot, sequence: sealed.sequence, overwritten, worn: dead(other) })
+    }
+
+    /// Another record is current.
+    fn replace(&self, current: Slot, sealed: &Sealed) -> Result<EncodePlan, PlanError> {
+        let slot = current.other();
+        let mut hand = self.hand(slot);
+        let sequence = sealed.sequence.checked_add(1).ok_or(PlanError::SequenceExhausted)?;
+        let image = hand.image(slot, sequence, self.content)?;
+        hand.push(Step::Reached(SafePoint::Untouched));
+        if self.view.slot(slot).valid().is_some() {
+            // The newer seal in full: it may hold weak bits. The older slot covers a tear.
+            let newer = hand.image(current, sealed.sequence, &sealed.content)?;
+            hand.seal_again(&newer);
+            hand.verify(&newer);
+            hand.retire(slot);
+            hand.push(Step::Reached(SafePoint::Untouched));
+        }
+        commit(&mut hand, &image);
+        hand.retire(current);
+        hand.push(Step::Reached(SafePoint::Retired));
+        let overwritten = Some(&sealed.content).filter(|&old| old != self.content).cloned();
+        Ok(EncodePlan { steps: hand.steps, slot, sequence, overwritten, worn: None })
+    }
+
+    /// No record is on the card.
+    fn first(&self) -> Result<EncodePlan, PlanError> {
+        let [a, b] = Slot::BOTH.map(|slot| self.view.slot(slot));
+        let slot = match (dead(a), dead(b)) {
+            (Some(_), Some(_)) => return require_readable(self.view).and(Err(PlanError::OtherForm)),
+            (Some(_), None) => Slot::B,
+            (None, Some(_)) => Slot::A,
+            (None, None) if *a == SlotState::Empty && *b != SlotState::Empty => Slot::B,
+            (None, None) => Slot::A,
+        };
+        let other = self.view.slot(slot.other());
+        let sequence = if dead(other).is_some() { 1 + WORN_LEAP } else { 1 };
+        let mut hand = self.hand(slot);
+        let image = hand.image(slot, sequence, self.content)?;
+        hand.push(Step::Reached(SafePoint::Untouched));
+        commit(&mut hand, &image);
+        // A torn seal may hold weak bits that read as valid tomorrow.
+        match other {
+            SlotState::Invalid(_) | SlotState::Valid(_) => hand.retire(slot.other()),
+            SlotState::Empty | SlotState::Unreadable { .. } => {}
+        }
+        hand.push(Step::Reached(SafePoint::Retired));
+        Ok(EncodePlan { steps: hand.steps, slot, sequence, overwritten: None, worn: dead(other) })
+    }
 }
 
-/// The record is there already.
-fn finish(view: &CardView, slot: Slot, sealed: &Sealed, keys: &CardKeys) -> Result<EncodePlan, PlanError> {
-    let image = SlotImage::new(keys, slot, sealed.sequence, &sealed.record)?;
-    let other = view.slot(slot.other());
-    let mut steps = Vec::from([Step::Reached(SafePoint::Sealed)]);
-    if other.valid().is_some() {
-        write_seal_again(&mut steps, &image, keys);
+fn dead(state: &SlotState) -> Option<Spot> {
+    match *state {
+        SlotState::Unreadable { at } => Some(at),
+        SlotState::Empty | SlotState::Invalid(_) | SlotState::Valid(_) => None,
     }
-    verify(&mut steps, &image, keys);
-    steps.push(Step::Reached(SafePoint::Verified));
-    if *other == SlotState::Empty {
-        confirm_empty(&mut steps, slot.other(), keys);
-    } else {
-        retire(&mut steps, slot.other(), keys);
-    }
-    steps.push(Step::Reached(SafePoint::Retired));
-    let overwritten = other.valid().map(|older| older.record.clone()).filter(|older| *older != sealed.record);
-    Ok(EncodePlan { steps, slot, sequence: sealed.sequence, overwritten })
-}
-
-/// Another record is current.
-fn replace(
-    view: &CardView,
-    current: Slot,
-    sealed: &Sealed,
-    record: &Record,
-    keys: &CardKeys,
-) -> Result<EncodePlan, PlanError> {
-    let slot = current.other();
-    let sequence = sealed.sequence.checked_add(1).ok_or(PlanError::SequenceExhausted)?;
-    let image = SlotImage::new(keys, slot, sequence, record)?;
-    let mut steps = Vec::from([Step::Reached(SafePoint::Untouched)]);
-    if view.slot(slot).valid().is_some() {
-        let newer = SlotImage::new(keys, current, sealed.sequence, &sealed.record)?;
-        write_seal_again(&mut steps, &newer, keys);
-        verify(&mut steps, &newer, keys);
-        retire(&mut steps, slot, keys);
-        steps.push(Step::Reached(SafePoint::Untouched));
-    }
-    commit(&mut steps, &image, keys);
-    retire(&mut steps, current, keys);
-    steps.push(Step::Reached(SafePoint::Retired));
-    let overwritten = Some(&sealed.record).filter(|&old| old != record).cloned();
-    Ok(EncodePlan { steps, slot, sequence, overwritten })
-}
-
-/// No record is on the card.
-fn first(view: &CardView, record: &Record, keys: &CardKeys) -> Result<EncodePlan, PlanError> {
-    let torn_b_only = *view.slot(Slot::A) == SlotState::Empty && *view.slot(Slot::B) != SlotState::Empty;
-    let slot = if torn_b_only { Slot::B } else { Slot::A };
-    let image = SlotImage::new(keys, slot, 1, record)?;
-    let mut steps = Vec::from([Step::Reached(SafePoint::Untouched)]);
-    commit(&mut steps, &image, keys);
-    retire_unless_empty(&mut steps, view, slot.other(), keys);
-    steps.push(Step::Reached(SafePoint::Retired));
-    Ok(EncodePlan { steps, slot, sequence: 1, overwritten: None })
 }
 
 /// Payload, seal, new session, read back.
-fn commit(steps: &mut Vec<Step>, image: &SlotImage, keys: &CardKeys) {
-    // The seal's sector comes last, so that each sector is opened once.
-    for sector in image.slot.sectors().into_iter().rev() {
-        let blocks: Vec<_> = image.payload_blocks().filter(|(block, _)| block.sector() == sector).collect();
-        if !blocks.is_empty() || sector == image.slot.first_sector() {
-            steps.push(Step::Login { sector, key: Key::B(keys.key_b(sector)) });
-            steps.extend(blocks.into_iter().map(|(block, data)| Step::Write { block, data }));
-        }
-    }
-    steps.push(Step::Reached(SafePoint::PayloadWritten));
-    steps.push(Step::Write { block: image.slot.seal_block(), data: image.seal });
-    steps.push(Step::Reached(SafePoint::Sealed));
-    verify(steps, image, keys);
-    steps.push(Step::Reached(SafePoint::Verified));
-}
-
-/// Writes the newer of two valid seals in full: it may hold weak bits. The older slot covers a tear.
-fn write_seal_again(steps: &mut Vec<Step>, image: &SlotImage, keys: &CardKeys) {
-    let sector = image.slot.first_sector();
-    steps.push(Step::Login { sector, key: Key::B(keys.key_b(sector)) });
-    steps.push(Step::Write { block: image.slot.seal_block(), data: image.seal });
-}
-
-/// Reads every block in use twice in a new session, with the key that a lock has.
-fn verify(steps: &mut Vec<Step>, image: &SlotImage, keys: &CardKeys) {
-    steps.push(Step::NewSession);
-    for sector in image.slot.sectors() {
-        let blocks: Vec<_> = image.blocks().filter(|(block, _)| block.sector() == sector).collect();
-        if blocks.is_empty() {
-            continue;
-        }
-        steps.push(Step::Login { sector, key: Key::A(keys.key_a(sector)) });
-        for _ in 0..2 {
-            steps.extend(blocks.iter().map(|&(block, expect)| Step::ReadBack { block, expect }));
-        }
-    }
-}
-
-/// Zeroes a slot's seal and reads it back: what it sealed does not live on.
-fn retire(steps: &mut Vec<Step>, slot: Slot, keys: &CardKeys) {
-    let (sector, block) = (slot.first_sector(), slot.seal_block());
-    steps.push(Step::Login { sector, key: Key::B(keys.key_b(sector)) });
-    steps.push(Step::Write { block, data: [0; 16] });
-    steps.push(Step::ReadBack { block, expect: [0; 16] });
-}
-
-/// Reads a seal that looked empty twice more: it may be one that was torn while it was retired, and one good read is no proof.
-fn confirm_empty(steps: &mut Vec<Step>, slot: Slot, keys: &CardKeys) {
-    let (sector, block) = (slot.first_sector(), slot.seal_block());
-    steps.push(Step::Login { sector, key: Key::A(keys.key_a(sector)) });
-    steps.extend([(); 2].map(|()| Step::ReadBack { block, expect: [0; 16] }));
-}
-
-/// Retires a slot that holds anything: a torn seal may hold weak bits that read as valid tomorrow.
-fn retire_unless_empty(steps: &mut Vec<Step>, view: &CardView, slot: Slot, keys: &CardKeys) {
-    if *view.slot(slot) != SlotState::Empty {
-        retire(steps, slot, keys);
-    }
+fn commit(hand: &mut Hand<'_>, image: &Image) {
+    hand.payload(image);
+    hand.push(Step::Reached(SafePoint::PayloadWritten));
+    hand.seal(image);
+    hand.push(Step::Reached(SafePoint::Sealed));
+    hand.verify(image);
+    hand.push(Step::Reached(SafePoint::Verified));
 }

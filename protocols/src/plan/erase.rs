@@ -5,10 +5,11 @@
 //! Seals go first, so that a tear leaves the card with the credential that it had, or with none. The older one goes before
 //! the current one: it would be valid again in between.
 
-use crate::family::classic::{DataBlock, Key};
+use super::hand::Hand;
+use crate::layout::content::Content;
+use crate::layout::form::Form;
 use crate::layout::keys::CardKeys;
 use crate::layout::ocl1::Slot;
-use crate::layout::record::Record;
 use crate::plan::encode::require_readable;
 use crate::plan::{CardView, PlanError, SafePoint, Step, list};
 use alloc::vec::Vec;
@@ -20,7 +21,7 @@ pub struct ErasePlan {
     /// In order.
     pub steps: Vec<Step>,
     /// The credential that the card has until its seal is gone.
-    pub erased: Option<Record>,
+    pub erased: Option<Content>,
 }
 
 impl fmt::Display for ErasePlan {
@@ -32,40 +33,24 @@ impl fmt::Display for ErasePlan {
     }
 }
 
-/// Plans how a card of ours becomes blank of credentials. Trailers are not written: it stays personalised.
+/// Plans how a card of ours becomes blank of credentials. Keys, passwords and protection stay: it stays personalised.
 ///
 /// # Errors
 /// [`PlanError::SlotUnreadable`]: what cannot be read might still open doors and cannot be seen to be gone.
-pub fn erase(view: &CardView, keys: &CardKeys) -> Result<ErasePlan, PlanError> {
+pub fn erase(view: &CardView, keys: &CardKeys, form: impl Into<Form>) -> Result<ErasePlan, PlanError> {
     require_readable(view)?;
     let current = view.current();
     let last = current.map_or(Slot::B, |(slot, _)| slot);
     let slots = [last.other(), last];
-    let mut steps = Vec::from([Step::Reached(SafePoint::Untouched)]);
+    let mut hand = Hand::new(form.into(), keys);
+    hand.push(Step::Reached(SafePoint::Untouched));
     for slot in slots {
         // A seal that reads as zero may be one that was torn while it was retired, so it is written too.
-        clear(&mut steps, slot, keys, |block| block == slot.seal_block());
+        hand.zero_seal(slot);
     }
     for slot in slots {
-        clear(&mut steps, slot, keys, |block| block != slot.seal_block());
+        hand.zero_payload(slot);
     }
-    steps.push(Step::NewSession);
-    for slot in slots {
-        for sector in slot.sectors() {
-            steps.push(Step::Login { sector, key: Key::A(keys.key_a(sector)) });
-            steps.extend(sector.data_blocks().map(|block| Step::ReadBack { block, expect: [0; 16] }));
-        }
-    }
-    Ok(ErasePlan { steps, erased: current.map(|(_, sealed)| sealed.record.clone()) })
-}
-
-/// Zeroes the chosen blocks of a slot, each sector opened once.
-fn clear(steps: &mut Vec<Step>, slot: Slot, keys: &CardKeys, chosen: impl Fn(DataBlock) -> bool) {
-    for sector in slot.sectors() {
-        let mut blocks = sector.data_blocks().filter(|&block| chosen(block)).peekable();
-        if blocks.peek().is_some() {
-            steps.push(Step::Login { sector, key: Key::B(keys.key_b(sector)) });
-            steps.extend(blocks.map(|block| Step::Write { block, data: [0; 16] }));
-        }
-    }
+    hand.verify_zero(slots);
+    Ok(ErasePlan { steps: hand.steps, erased: current.map(|(_, sealed)| sealed.content.clone()) })
 }

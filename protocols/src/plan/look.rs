@@ -3,9 +3,13 @@
 //! A card with one valid slot of n blocks in S sectors and one empty slot costs S + n + 2 round trips.
 
 use crate::family::classic::{BlockNumber, DataBlock, Key, SectorNumber};
+use crate::family::type2::PageNumber;
+use crate::layout::content::{Sealed, SlotState};
+use crate::layout::form::Spot;
 use crate::layout::keys::CardKeys;
-use crate::layout::ocl1::{self, SealState, Sealed, Slot, SlotState};
+use crate::layout::ocl1::{self, SealState, Slot};
 use crate::layout::seal::Seal;
+use crate::plan::Unlock;
 use alloc::vec::Vec;
 
 /// What a machine that examines a card wants next.
@@ -20,6 +24,20 @@ pub enum LookStep {
     },
     /// Read a block of the open sector. Answer: `block` or `refused`.
     Read(BlockNumber),
+    /// Ask a Type 2 card what it is (`GET_VERSION`). Answer: `version`, or `refused`.
+    Version,
+    /// Ask a Type 2 card for the first half of the 3DES authentication, with any key. Answer: `probed` when the card has
+    /// answered it, whatever it said to the key; else `refused`.
+    UltralightCProbe,
+    /// Read pages of a Type 2 card, at most four of one that has no `FAST_READ`. Answer: `pages` with as many, or `refused`.
+    Pages {
+        /// The first of them.
+        first: PageNumber,
+        /// How many.
+        count: u8,
+    },
+    /// Open a Type 2 card. Answer: `unlocked`, or `login_failed` for a wrong password, PACK or key.
+    Unlock(Unlock),
     /// Nothing more: the outcome is there.
     Done,
 }
@@ -28,7 +46,13 @@ impl LookStep {
     /// How many exchanges with the reader it costs. A refused login costs one more: the card must be selected again.
     pub fn round_trips(&self) -> usize {
         match self {
-            Self::Login { .. } | Self::Read(_) => 1,
+            Self::Login { .. }
+            | Self::Read(_)
+            | Self::Version
+            | Self::UltralightCProbe
+            | Self::Pages { .. }
+            | Self::Unlock(Unlock::Password { .. }) => 1,
+            Self::Unlock(Unlock::UltralightC(_)) => 2,
             Self::Done => 0,
         }
     }
@@ -47,8 +71,16 @@ pub trait Examine {
     fn login_failed(&mut self);
     /// The block that was read.
     fn block(&mut self, data: [u8; 16]);
-    /// The card is there and refuses to give the block. It is silent after that too: select it again.
+    /// The card is there and refuses the read or the question. It is silent after that too: select it again.
     fn refused(&mut self);
+    /// What the card said to `GET_VERSION`.
+    fn version(&mut self, _version: &[u8]) {}
+    /// The card has answered the first half of a 3DES authentication.
+    fn probed(&mut self) {}
+    /// The pages that were read.
+    fn pages(&mut self, _pages: &[[u8; 4]]) {}
+    /// The card is open.
+    fn unlocked(&mut self) {}
 }
 
 /// What the card's two slots hold.
@@ -56,9 +88,40 @@ pub trait Examine {
 pub struct CardView {
     /// Slot A, then slot B.
     pub slots: [SlotState; 2],
+    /// What was read of a Type 2 card: a plan does not write again what is there.
+    pages: Option<(PageNumber, Vec<[u8; 4]>)>,
 }
 
 impl CardView {
+    /// From what the slots hold.
+    pub fn new(slots: [SlotState; 2]) -> Self {
+        Self { slots, pages: None }
+    }
+
+    /// With the pages that were read, from this one on.
+    pub(super) fn with_pages(self, first: PageNumber, pages: Vec<[u8; 4]>) -> Self {
+        Self { pages: Some((first, pages)), ..self }
+    }
+
+    /// The pages that were read, from the first on.
+    pub(super) fn pages(&self) -> Option<(PageNumber, &[[u8; 4]])> {
+        self.pages.as_ref().map(|(first, pages)| (*first, pages.as_slice()))
+    }
+
+    /// The same card with a slot that took no write and holds no valid record: it is as dead as one that cannot be read.
+    #[must_use]
+    pub fn with_dead(mut self, slot: Slot, at: Spot) -> Self {
+        let [a, b] = &mut self.slots;
+        let state = match slot {
+            Slot::A => a,
+            Slot::B => b,
+        };
+        if state.valid().is_none() {
+            *state = SlotState::Unreadable { at };
+        }
+        self
+    }
+
     /// What a slot holds.
     pub fn slot(&self, slot: Slot) -> &SlotState {
         let [a, b] = &self.slots;
@@ -130,7 +193,7 @@ impl Look {
             At::Done if self.not_ours => Some(LookOutcome::NotOurs),
             At::Done => {
                 let slots = self.found.clone().map(|state| state.unwrap_or(SlotState::Empty));
-                Some(LookOutcome::Ours(CardView { slots }))
+                Some(LookOutcome::Ours(CardView::new(slots)))
             }
         }
     }
@@ -163,7 +226,7 @@ impl Look {
             Slot::B => {
                 // Sector 1 dead and slot B empty: no sign that this card was ever finished.
                 let dead = |state: &SlotState, slot: Slot| match state {
-                    SlotState::Unreadable { sector } => *sector == slot.first_sector(),
+                    SlotState::Unreadable { at } => *at == Spot::Sector(slot.first_sector()),
                     SlotState::Empty | SlotState::Invalid(_) | SlotState::Valid(_) => false,
                 };
                 let a_dead = a.as_ref().is_some_and(|a| dead(a, Slot::A));
@@ -217,7 +280,7 @@ impl Examine for Look {
 
     fn login_failed(&mut self) {
         match self.at {
-            At::Login | At::Payload { .. } => self.conclude(SlotState::Unreadable { sector: self.sector() }),
+            At::Login | At::Payload { .. } => self.conclude(SlotState::Unreadable { at: Spot::Sector(self.sector()) }),
             At::Seal | At::Done => {}
         }
     }
@@ -242,7 +305,7 @@ impl Examine for Look {
 
     fn refused(&mut self) {
         match self.at {
-            At::Seal | At::Payload { .. } => self.conclude(SlotState::Unreadable { sector: self.sector() }),
+            At::Seal | At::Payload { .. } => self.conclude(SlotState::Unreadable { at: Spot::Sector(self.sector()) }),
             At::Login | At::Done => {}
         }
     }

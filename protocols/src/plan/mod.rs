@@ -1,28 +1,40 @@
 //! Plans: what to do with a card, as data.
 //!
-//! First look, with a machine that only reads ([`Look`], [`Survey`], [`BlankCheck`]; all driven through [`Examine`]).
+//! First look, with a machine that only reads ([`Look`], [`Survey`], [`BlankCheck`]; of a Type 2 card [`Ask`], [`LookType2`],
+//! [`SurveyType2`]; all driven through [`Examine`]).
 //! Then plan, which is pure ([`encode`], [`erase`], [`PersonalizePlan`]). Then run the steps one after the other: nothing branches
 //! between two writes. A step that fails ends the plan; the next attempt looks again and plans anew.
 //!
 //! A plan may be left only after a [`Step::Reached`] whose point is [safe](SafePoint::is_safe_to_stop).
 
+mod ask;
 mod blank;
 mod encode;
 mod erase;
+mod hand;
 mod look;
+mod look_type2;
 mod memory;
 mod personalize;
+mod personalize_type2;
+mod protection;
 mod raw;
 mod survey;
+mod survey_type2;
 
+pub use ask::{Ask, AskOutcome};
 pub use blank::{BlankCheck, BlankOutcome, NotBlank};
 pub use encode::{EncodePlan, PlanError, encode, renew};
 pub use erase::{ErasePlan, erase};
+pub use hand::unlock;
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
+pub use look_type2::LookType2;
 pub use memory::{ClassicMemory, KeysWanted, ReadMemory, SectorContents, SectorKeys, TrailerContents};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
+pub use personalize_type2::PersonalizeError;
 pub use raw::{ClassicImage, ClassicWrite, RawError, RawPlan, RawStep, TrailerLeave, raw};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
+pub use survey_type2::{NotBlankType2, Preparation, SurveyType2, SurveyType2Outcome};
 
 use crate::command::Secret;
 use crate::family::classic::{DataBlock, Key, SectorNumber};

@@ -109,7 +109,7 @@ impl PersonalizePlan {
     }
 
     /// The sector that gets its keys first.
-    pub(super) fn first_sector() -> SectorNumber {
+    pub fn first_sector() -> SectorNumber {
         let [first, ..] = ORDER;
         Slot::A
             .sectors()

@@ -95,6 +95,9 @@ impl Bench {
                         machine.refused();
                     }
                 }
+                LookStep::Version | LookStep::UltralightCProbe | LookStep::Pages { .. } | LookStep::Unlock(_) => {
+                    panic!("no step for a Classic card: {step:?}")
+                }
                 LookStep::Done => {
                     assert_eq!(self.card.dump(), before, "looking never writes");
                     return;
@@ -203,35 +206,4 @@ impl Bench {
     pub fn memory(&self, block: BlockNumber) -> [u8; 16] {
         *self.card.memory(block).unwrap()
     }
-}
-
-/// What a torn write may leave: old, new, nothing, all ones, every prefix over each of these, masks, noise.
-pub fn torn_contents(old: [u8; 16], new: [u8; 16], seeds: u64) -> Vec<[u8; 16]> {
-    let mut contents = vec![old, new, [0; 16], [0xFF; 16]];
-    for below in [old, [0; 16], [0xFF; 16]] {
-        for len in 1..16 {
-            let mut prefix = below;
-            prefix[..len].copy_from_slice(&new[..len]);
-            contents.push(prefix);
-        }
-    }
-    for mask in [0x55, 0xAA, 0x0F, 0xF0] {
-        contents.push(std::array::from_fn(|at| (new[at] & mask) | (old[at] & !mask)));
-    }
-    for odd in [0, 1] {
-        contents.push(std::array::from_fn(|at| if at % 2 == odd { new[at] } else { old[at] }));
-    }
-    for seed in 1..=seeds {
-        // SplitMix64, so that a failing case can be named by its seed.
-        let mut state = seed;
-        let mut noise = || {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (mixed ^ (mixed >> 31)).to_be_bytes()
-        };
-        let (first, second) = (noise(), noise());
-        contents.push([first, second].concat().try_into().unwrap());
-    }
-    contents
 }

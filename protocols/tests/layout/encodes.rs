@@ -1,7 +1,10 @@
 //! Encode, scan and encode again on whole cards: what is where, what is reported, what it costs.
 
 use super::bench::{Bench, SIZES, record, sector};
-use encoder_protocols::layout::ocl1::{Slot, SlotFault, SlotImage, SlotState};
+use encoder_protocols::layout::compact::Misfit;
+use encoder_protocols::layout::content::{Content, SlotState};
+use encoder_protocols::layout::form::Spot;
+use encoder_protocols::layout::ocl1::{Slot, SlotFault, SlotImage};
 use encoder_protocols::plan::{LookOutcome, PlanError, SafePoint, Step, encode};
 
 #[test]
@@ -15,9 +18,9 @@ fn first_encode_fills_slot_a_and_the_next_ones_alternate() {
             let slot = if number % 2 == 0 { Slot::B } else { Slot::A };
             assert_eq!((plan.slot, plan.sequence), (slot, u32::from(number)));
             let overwritten = if number == 2 { record(1, 2) } else { record(number - 1, number - 1) };
-            assert_eq!(plan.overwritten, Some(overwritten));
+            assert_eq!(plan.overwritten, Some(Content::Full(overwritten)));
             let view = bench.view();
-            assert_eq!(view.current().unwrap().1.record, record(number, number));
+            assert_eq!(view.current().unwrap().1.content, Content::Full(record(number, number)));
             assert_eq!(*view.slot(slot.other()), SlotState::Empty);
             assert!(!view.is_unfinished());
         }
@@ -81,9 +84,9 @@ fn repeated_job_on_an_unfinished_card_rewrites_the_newer_seal_and_retires_the_ol
     let writes = bench.writes;
     let plan = bench.encode(&record(2, 3));
     assert_eq!(bench.writes - writes, 2);
-    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::B, 2, Some(record(1, 2))));
+    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::B, 2, Some(Content::Full(record(1, 2)))));
     let view = bench.view();
-    assert_eq!(view.current().unwrap().1.record, record(2, 3));
+    assert_eq!(view.current().unwrap().1.content, Content::Full(record(2, 3)));
     assert_eq!(*view.slot(Slot::A), SlotState::Empty);
 }
 
@@ -91,7 +94,7 @@ fn repeated_job_on_an_unfinished_card_rewrites_the_newer_seal_and_retires_the_ol
 fn another_job_on_an_unfinished_card_finishes_first() {
     let mut bench = two_valid(1, 2);
     let plan = bench.encode(&record(7, 4));
-    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::A, 3, Some(record(2, 3))));
+    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::A, 3, Some(Content::Full(record(2, 3)))));
     // The newer seal again, the older to zero; then payload and seal over the older, the newer to zero.
     let written = plan.steps.iter().filter_map(|step| match step {
         Step::Write { block, data } => Some((block.number().get(), *data == [0; 16])),
@@ -104,7 +107,7 @@ fn another_job_on_an_unfinished_card_finishes_first() {
     let expected = [data(12), (4, true), data(8), data(9), data(5), data(6), data(4), (12, true)];
     assert_eq!(written.collect::<Vec<_>>(), expected);
     let view = bench.view();
-    assert_eq!(view.current().unwrap().1.record, record(7, 4));
+    assert_eq!(view.current().unwrap().1.content, Content::Full(record(7, 4)));
     assert_eq!(*view.slot(Slot::B), SlotState::Empty);
 }
 
@@ -178,7 +181,7 @@ fn one_dead_sector_does_not_hide_the_other_slot() {
         bench.card.set_memory(dead.first_sector().trailer(), [0; 16]);
         let view = bench.view();
         assert_eq!(view.current().map(|(slot, _)| slot), Some(dead.other()));
-        let unreadable = PlanError::SlotUnreadable { slot: dead, sector: dead.first_sector() };
+        let unreadable = PlanError::SlotUnreadable { slot: dead, at: Spot::Sector(dead.first_sector()) };
         assert_eq!(encode(&view, &record(3, 2), &bench.keys, SIZES[1]), Err(unreadable));
     }
 }
@@ -188,7 +191,7 @@ fn second_sector_that_does_not_open_makes_the_slot_unreadable() {
     let mut bench = Bench::personalized(SIZES[1]);
     bench.encode(&record(1, 2));
     bench.card.set_memory(sector(2).trailer(), [0; 16]);
-    assert_eq!(*bench.view().slot(Slot::A), SlotState::Unreadable { sector: sector(2) });
+    assert_eq!(*bench.view().slot(Slot::A), SlotState::Unreadable { at: Spot::Sector(sector(2)) });
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn too_many_doors_are_refused_before_a_byte_is_written() {
     let mut bench = Bench::personalized(SIZES[0]);
     let view = bench.view();
     let refused = encode(&view, &record(1, 18), &bench.keys, SIZES[0]);
-    assert_eq!(refused, Err(PlanError::TooManyDoors { have: 18, max: 17 }));
+    assert_eq!(refused, Err(PlanError::Misfit(Misfit::TooManyDoors { have: 18, max: 17 })));
     assert!(encode(&view, &record(1, 17), &bench.keys, SIZES[0]).is_ok());
 }
 
@@ -228,7 +231,7 @@ fn record_of_another_property_sealed_with_our_key_counts_as_valid() {
     foreign.property_id.0 = [0xEE; 16];
     bench.encode(&foreign);
     let plan = bench.encode(&record(2, 2));
-    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::B, 2, Some(foreign)));
+    assert_eq!((plan.slot, plan.sequence, plan.overwritten), (Slot::B, 2, Some(Content::Full(foreign))));
 }
 
 #[test]

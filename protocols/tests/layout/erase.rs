@@ -1,9 +1,12 @@
 //! Erasing: what is left on the card, and every write of it torn.
 
-use super::bench::{Bench, SIZES, Stop, record, torn_contents};
+use super::bench::{Bench, SIZES, Stop, record};
+use super::torn::torn_contents;
 use encoder_protocols::card_sim::KeySlot;
 use encoder_protocols::family::classic::{BlockNumber, DataBlock};
-use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};
+use encoder_protocols::layout::content::{Content, SlotState};
+use encoder_protocols::layout::form::Spot;
+use encoder_protocols::layout::ocl1::{Slot, SlotImage};
 use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{ErasePlan, PersonalizeStep, PlanError, Step, erase};
 
@@ -20,7 +23,7 @@ fn run(bench: &mut Bench, plan: &ErasePlan, tear: Option<(usize, [u8; 16])>) -> 
 
 fn plan(bench: &mut Bench) -> ErasePlan {
     let view = bench.view();
-    erase(&view, &bench.keys).unwrap()
+    erase(&view, &bench.keys, bench.card.size()).unwrap()
 }
 
 fn is_empty(bench: &mut Bench) -> bool {
@@ -71,7 +74,7 @@ fn an_erased_card_holds_nothing_and_can_be_encoded_again() {
         bench.encode(&record(1, 17));
         bench.encode(&record(2, 3));
         let plan = plan(&mut bench);
-        assert_eq!(plan.erased, Some(record(2, 3)));
+        assert_eq!(plan.erased, Some(Content::Full(record(2, 3))));
         run(&mut bench, &plan, None).unwrap();
         assert!(is_empty(&mut bench), "{size}");
         bench.encode(&record(3, 4));
@@ -104,13 +107,13 @@ fn a_torn_erasure_leaves_the_credential_that_was_there_or_none() {
     for start in starts() {
         let mut base = start.clone();
         let plan = plan(&mut base);
-        let had = base.view().current().map(|(_, sealed)| sealed.record.clone());
+        let had = base.view().current().map(|(_, sealed)| sealed.content.clone());
         for (at, (block, new)) in writes(&plan).into_iter().enumerate() {
             let old = base.memory(block);
             for content in torn_contents(old, new, 16) {
                 let mut torn = base.clone();
                 assert_eq!(run(&mut torn, &plan, Some((at, content))), Err(Stop::Torn));
-                let left = torn.view().current().map(|(_, sealed)| sealed.record.clone());
+                let left = torn.view().current().map(|(_, sealed)| sealed.content.clone());
                 assert!(left.is_none() || left == had, "write {at} of block {block:?} left {left:?}");
                 // The next try ends it.
                 let again = self::plan(&mut torn);
@@ -141,7 +144,7 @@ fn a_slot_that_cannot_be_read_is_not_said_to_be_erased() {
     let mut bench = Bench::personalized(SIZES[1]);
     bench.encode(&record(1, 2));
     let mut view = bench.view();
-    let sector = Slot::B.first_sector();
-    view.slots = [view.slots[0].clone(), SlotState::Unreadable { sector }];
-    assert_eq!(erase(&view, &bench.keys), Err(PlanError::SlotUnreadable { slot: Slot::B, sector }));
+    let at = Spot::Sector(Slot::B.first_sector());
+    view.slots = [view.slots[0].clone(), SlotState::Unreadable { at }];
+    assert_eq!(erase(&view, &bench.keys, SIZES[1]), Err(PlanError::SlotUnreadable { slot: Slot::B, at }));
 }

@@ -42,6 +42,9 @@ struct CardVector {
     card_seal_key: String,
     keys_a: Vec<String>,
     keys_b: Vec<String>,
+    password: String,
+    pack: String,
+    ultralight_c_key: String,
     mac_input: String,
     blocks: Vec<String>,
 }
@@ -103,6 +106,9 @@ fn keys_are_those_of_the_independent_program() {
         for (sector, expected) in (0..).zip(&vector.keys_b) {
             assert_eq!(keys.key_b(SectorNumber::new(sector).unwrap()).0.expose(), &array(expected));
         }
+        assert_eq!(keys.password().expose(), &array(&vector.password), "{}", vector.means);
+        assert_eq!(keys.pack().expose(), &array(&vector.pack), "{}", vector.means);
+        assert_eq!(keys.ultralight_c_key().expose(), &array(&vector.ultralight_c_key), "{}", vector.means);
         let public = keys.key_a(SectorNumber::new(0).unwrap());
         assert_eq!(public.0.expose(), &[0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5]);
     }
@@ -122,7 +128,10 @@ fn blocks_are_those_of_the_independent_program() {
 
         let SealState::Present(seal) = ocl1::judge_seal(&keys, &expected[0]) else { panic!("{}", vector.means) };
         let sealed = ocl1::open(&keys, slot, &seal, &expected[1..]).unwrap();
-        assert_eq!((sealed.sequence, &sealed.record), (vector.sequence, &record));
+        assert_eq!(
+            (sealed.sequence, sealed.key_id, sealed.content.record()),
+            (vector.sequence, vector.key_id, Some(&record))
+        );
     }
 }
 
@@ -142,6 +151,7 @@ fn document_shows_the_bytes_of_the_example() {
     let example = &vectors.cards[0];
     let values = [&example.master, &example.uid, &example.card_seal_key, &example.mac_input]
         .into_iter()
+        .chain([&example.password, &example.pack, &example.ultralight_c_key])
         .chain([&example.sub_keys.seal, &example.sub_keys.sector, &example.sub_keys.password])
         .chain(&example.keys_a)
         .chain(&example.keys_b)

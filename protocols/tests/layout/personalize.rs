@@ -1,9 +1,10 @@
 //! Preparing cards: what counts as blank, what a prepared card looks like, and every way of being interrupted.
 
-use super::bench::{Bench, SIZES, Stop, record, sector, torn_contents};
+use super::bench::{Bench, SIZES, Stop, record, sector};
+use super::torn::torn_contents;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key, SectorTrailer};
+use encoder_protocols::layout::content::SlotState;
 use encoder_protocols::layout::mad::Mad;
-use encoder_protocols::layout::ocl1::SlotState;
 use encoder_protocols::plan::{
     BlankCheck, BlankOutcome, LookOutcome, NotBlank, PersonalizePlan, PersonalizeStep, SafePoint, Step, Survey,
     SurveyOutcome,

@@ -3,7 +3,8 @@
 use super::bench::{Bench, property_key, record, uid};
 use encoder_protocols::family::classic::ClassicSize;
 use encoder_protocols::id::Uid;
-use encoder_protocols::layout::ocl1::{self, SealState, Sealed, Slot, SlotFault, SlotImage, SlotState};
+use encoder_protocols::layout::content::{Content, Sealed, SlotState};
+use encoder_protocols::layout::ocl1::{self, SealState, Slot, SlotFault, SlotImage};
 use encoder_protocols::layout::record::{CredentialId, Flags, PropertyId, Record, RecordError};
 use encoder_protocols::plan::{CardView, SafePoint, Step, encode};
 use proptest::prelude::*;
@@ -35,7 +36,11 @@ fn slots() -> impl Strategy<Value = Slot> {
 }
 
 fn states() -> impl Strategy<Value = SlotState> {
-    let sealed = (1_u32..6, 1_u8..5).prop_map(|(sequence, number)| Sealed { sequence, record: record(number, number) });
+    let sealed = (1_u32..6, 1_u8..5).prop_map(|(sequence, number)| Sealed {
+        sequence,
+        key_id: 1,
+        content: Content::Full(record(number, number)),
+    });
     prop_oneof![
         Just(SlotState::Empty),
         Just(SlotState::Invalid(SlotFault::Mac)),
@@ -80,7 +85,7 @@ proptest! {
             bench.card.set_memory(block.number(), data);
         }
         let view = bench.view();
-        prop_assert_eq!(view.slot(slot).valid(), Some(&Sealed { sequence, record }));
+        prop_assert_eq!(view.slot(slot).valid(), Some(&Sealed { sequence, key_id: 1, content: Content::Full(record) }));
         let blocks: Vec<_> = image.blocks().collect();
         let (block, mut data) = blocks[place.index(blocks.len())];
         data[bit / 8] ^= 1 << (bit % 8);
@@ -95,7 +100,7 @@ proptest! {
         let keys = property.for_card(&uid());
         let image = SlotImage::new(&keys, slot, sequence, &record).unwrap();
         let SealState::Present(seal) = ocl1::judge_seal(&keys, &image.seal) else { panic!("a seal") };
-        prop_assert_eq!(ocl1::open(&keys, slot, &seal, &image.payload).map(|sealed| sealed.record), Ok(record));
+        prop_assert_eq!(ocl1::open(&keys, slot, &seal, &image.payload).map(|sealed| sealed.content), Ok(Content::Full(record)));
         prop_assert_eq!(ocl1::open(&keys, slot.other(), &seal, &image.payload), Err(SlotFault::Mac));
         let mut other = uid().as_bytes().to_vec();
         other[bit / 8] ^= 1 << (bit % 8);
@@ -106,7 +111,7 @@ proptest! {
     #[test]
     fn the_only_valid_slot_is_never_written(a in states(), b in states(), number in 1_u8..7) {
         let keys = property_key().for_card(&uid());
-        let view = CardView { slots: [a, b] };
+        let view = CardView::new([a, b]);
         let record = record(number, number);
         let plan = encode(&view, &record, &keys, ClassicSize::K1).unwrap();
         let slot_of = |block| Slot::BOTH.into_iter().find(|slot| slot.blocks().any(|own| own == block)).unwrap();

@@ -1,9 +1,11 @@
 //! The model check of tearing: every write of every kind of plan, torn to many contents, then presented again.
 
-use super::bench::{Bench, Stop, record, torn_contents};
+use super::bench::{Bench, Stop, record};
+use super::torn::torn_contents;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key};
+use encoder_protocols::layout::content::SlotState;
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::layout::ocl1::{Slot, SlotImage, SlotState};
+use encoder_protocols::layout::ocl1::{Slot, SlotImage};
 use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{CardView, EncodePlan, PlanError, SafePoint, Step, encode, renew};
 
@@ -90,7 +92,8 @@ impl Tally {
         self.cases += 1;
         self.lost += usize::from(had_one && view.current().is_none());
         let valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
-        self.mixed += valid.filter(|sealed| !known.contains(&sealed.record)).count();
+        self.mixed +=
+            valid.filter(|sealed| !sealed.content.record().is_some_and(|record| known.contains(record))).count();
     }
 
     /// The next attempt on it.
@@ -103,7 +106,7 @@ impl Tally {
         let finished = bench.run_encode(&plan, None).is_ok();
         let view = bench.view();
         match view.current() {
-            Some((slot, sealed)) if finished && sealed.record == *record => {
+            Some((slot, sealed)) if finished && sealed.content.record() == Some(record) => {
                 self.stale += usize::from(*view.slot(slot.other()) != SlotState::Empty);
             }
             Some(_) | None => self.unrecovered += 1,
@@ -185,7 +188,7 @@ fn in_place(view: &CardView, record: &Record, keys: &CardKeys, size: ClassicSize
         steps.extend(blocks.map(|(block, data)| Step::Write { block, data }));
     }
     let sequence = sealed.sequence + 1;
-    Ok(EncodePlan { steps, slot, sequence, overwritten: None })
+    Ok(EncodePlan { steps, slot, sequence, overwritten: None, worn: None })
 }
 
 /// Wrong on purpose: the old slot lives on.
@@ -244,7 +247,7 @@ fn weak_bits_never_lose_the_credential_and_go_away_with_repeated_attempts() {
                 assert!(done, "write {at}: never recovered");
                 let view = torn.view();
                 let (slot, sealed) = view.current().unwrap();
-                assert_eq!(sealed.record, start.record);
+                assert_eq!(sealed.content.record(), Some(&start.record));
                 assert_eq!(view.slot(slot.other()).valid(), None, "write {at}: stale");
             }
         }

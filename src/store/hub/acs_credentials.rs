@@ -204,6 +204,18 @@ pub async fn on_card(
     in_order(select, connection).await
 }
 
+/// The credentials whose ids end with these four bytes; deleted ones too.
+pub async fn with_number(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    number: u32,
+) -> Result<Vec<Credential>, StoreError> {
+    let mut select = Select::new(SELECT);
+    select.and_id("s.workspace_id = $", Some(workspace));
+    select.and_value("c.acs_credential_id LIKE $", format!("%{number:08x}"));
+    in_order(select, connection).await
+}
+
 /// The credential that is issued on the card with this number, in whichever case that is written, and not deleted.
 pub async fn issued_on(
     connection: &mut Connection,

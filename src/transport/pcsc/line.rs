@@ -120,27 +120,7 @@ impl PcscLine {
         dialect: &mut dyn CardDialect,
         command: &CardCommand,
     ) -> Result<CardReply, ExchangeError> {
-        dialect.begin(command);
-        loop {
-            let (call, bound) = match dialect.poll() {
-                CardOutput::Connect => (Call::Connect, CONNECT_BOUND),
-                CardOutput::PowerCycle => (Call::PowerCycle, CALL_BOUND),
-                CardOutput::Transmit(apdu) => (Call::Transmit(apdu), CALL_BOUND),
-                CardOutput::Escape(bytes) => (Call::Escape(Zeroizing::new(bytes)), CALL_BOUND),
-                CardOutput::Disconnect => (Call::Disconnect, DISCONNECT_BOUND),
-                CardOutput::Done(result) => return Ok(result?),
-            };
-            match self.answer(call, bound).await? {
-                Answer::Powered(atr) => {
-                    let atr = atr.unwrap_or_else(|| self.atr_seen());
-                    dialect.handle(CardInput::Powered(&atr));
-                }
-                Answer::Response(bytes) => dialect.handle(CardInput::Response(&bytes)),
-                Answer::Disconnected => dialect.handle(CardInput::Disconnected),
-                Answer::Failed(failure) => dialect.handle(CardInput::Failed(failure)),
-                Answer::Gone => return Err(Gone.into()),
-            }
-        }
+        exchange(self, dialect, command).await
     }
 
     /// Waits until the reader shows something else than what the last connect of this line acted on: a card came or
@@ -162,25 +142,6 @@ impl PcscLine {
             (None, Sight::There { .. }) => false,
             (_, Sight::Gone) | (Some(Sight::Gone), _) => true,
         }
-    }
-
-    /// Gives the reader a call, and knows without asking what the snapshot says already.
-    async fn answer(&mut self, call: Call, bound: Duration) -> Result<Answer, Gone> {
-        let sight = self.sight();
-        if sight == Sight::Gone {
-            return Err(Gone);
-        }
-        if matches!(call, Call::Connect) {
-            // Of before the connect: what happens during it counts as a change.
-            self.acted_on = Some(sight);
-            if matches!(sight, Sight::There { card: CardState::Absent, .. }) {
-                if self.holds_card {
-                    self.call(Call::Disconnect, DISCONNECT_BOUND).await?;
-                }
-                return Ok(Answer::Failed(CardFailure::NoCard));
-            }
-        }
-        self.call(call, bound).await
     }
 
     /// Gives the thread a call and waits for its answer, at most for the bound.
@@ -238,8 +199,65 @@ impl PcscLine {
         }
         sight(&self.snapshot.borrow(), &self.reader, self.appearance)
     }
+}
 
-    /// The ATR as the monitor saw it, where the driver does not say it.
+/// What carries calls to a reader behind PC/SC.
+pub(in crate::transport) trait Calls {
+    /// Gives the reader a call and waits for its answer, at most for the bound.
+    async fn answer(&mut self, call: Call, bound: Duration) -> Result<Answer, Gone>;
+    /// The ATR as it was seen without asking, where the driver does not say it.
+    fn atr_seen(&self) -> Vec<u8>;
+}
+
+/// Carries out one command: asks the dialect what to do and does it, until it says that it is done.
+pub(in crate::transport) async fn exchange(
+    line: &mut impl Calls,
+    dialect: &mut dyn CardDialect,
+    command: &CardCommand,
+) -> Result<CardReply, ExchangeError> {
+    dialect.begin(command);
+    loop {
+        let (call, bound) = match dialect.poll() {
+            CardOutput::Connect => (Call::Connect, CONNECT_BOUND),
+            CardOutput::PowerCycle => (Call::PowerCycle, CALL_BOUND),
+            CardOutput::Transmit(apdu) => (Call::Transmit(apdu), CALL_BOUND),
+            CardOutput::Escape(bytes) => (Call::Escape(Zeroizing::new(bytes)), CALL_BOUND),
+            CardOutput::Disconnect => (Call::Disconnect, DISCONNECT_BOUND),
+            CardOutput::Done(result) => return Ok(result?),
+        };
+        match line.answer(call, bound).await? {
+            Answer::Powered(atr) => {
+                let atr = atr.unwrap_or_else(|| line.atr_seen());
+                dialect.handle(CardInput::Powered(&atr));
+            }
+            Answer::Response(bytes) => dialect.handle(CardInput::Response(&bytes)),
+            Answer::Disconnected => dialect.handle(CardInput::Disconnected),
+            Answer::Failed(failure) => dialect.handle(CardInput::Failed(failure)),
+            Answer::Gone => return Err(Gone.into()),
+        }
+    }
+}
+
+impl Calls for PcscLine {
+    /// Knows without asking what the snapshot says already.
+    async fn answer(&mut self, call: Call, bound: Duration) -> Result<Answer, Gone> {
+        let sight = self.sight();
+        if sight == Sight::Gone {
+            return Err(Gone);
+        }
+        if matches!(call, Call::Connect) {
+            // Of before the connect: what happens during it counts as a change.
+            self.acted_on = Some(sight);
+            if matches!(sight, Sight::There { card: CardState::Absent, .. }) {
+                if self.holds_card {
+                    self.call(Call::Disconnect, DISCONNECT_BOUND).await?;
+                }
+                return Ok(Answer::Failed(CardFailure::NoCard));
+            }
+        }
+        self.call(call, bound).await
+    }
+
     fn atr_seen(&self) -> Vec<u8> {
         self.snapshot.borrow().reader(&self.reader).map(|reader| reader.atr.clone()).unwrap_or_default()
     }

@@ -23,5 +23,9 @@ mod worker;
 
 pub use attributes::{Attributes, UsbAddress, attributes};
 pub use error::{Meaning, ServiceProblem, meaning};
+#[cfg(test)]
+pub(super) use line::{Calls, exchange};
 pub use line::{PcscLine, PcscOpenError};
 pub use monitor::{CardState, Monitor, ReaderState, Service, Snapshot};
+#[cfg(test)]
+pub(super) use worker::{Answer, Call};

