@@ -46,11 +46,10 @@ impl ActionType {
     /// The kind of work, which decides the error types.
     pub fn work(self) -> Work {
         match self {
-            Self::EncodeCredential => Work::Encode,
+            Self::EncodeCredential | Self::WriteRaw => Work::Encode,
             Self::ScanCredential => Work::Scan,
             Self::ScanToAssignCredential => Work::ScanToAssign,
             Self::AssignCredential => Work::Assign,
-            Self::WriteRaw => Work::Encode,
         }
     }
 }

@@ -17,8 +17,8 @@ pub mod raw;
 
 use crate::api::admin::Secret;
 use crate::fault::Fault;
-use raw::{RawImage, RawReport};
 use jiff::Timestamp;
+use raw::{RawImage, RawReport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

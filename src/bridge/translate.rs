@@ -1,8 +1,6 @@
 //! Between the words of the bridge protocol and those of the card.
 
-use crate::api::bridge::{
-    CredentialFlags, EncodeWork, Encoded, Failed, Outcome, RawEnded, Scanned, ScannedCredential,
-};
+use crate::api::bridge::{CredentialFlags, EncodeWork, Encoded, Failed, Outcome, RawEnded, Scanned, ScannedCredential};
 use crate::device::order::{CardRead, EncodeEnd, Failure};
 use crate::device::raw::{RawEnd, RawFailure};
 use crate::fault::{Fault, FaultKind};

@@ -14,8 +14,8 @@ use crate::keys::CardKey;
 use encoder_protocols::family::classic::{BlockNumber, SectorKey};
 use encoder_protocols::family::maker::maker;
 use encoder_protocols::id::Uid;
-use encoder_protocols::layout::mad::Mad;
 use encoder_protocols::layout::content::SlotState;
+use encoder_protocols::layout::mad::Mad;
 use encoder_protocols::layout::ocl1::{self, Role, Slot};
 use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{self, CardView, ClassicMemory, KeysWanted, SectorContents};
@@ -360,7 +360,8 @@ impl Bench {
     /// Takes the credentials off the card with this UID.
     pub async fn erase(&self, card_number: &str) -> Result<Answer, Refusal> {
         let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
-        let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
+        let card: Uid =
+            card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
         let end = Deadline::after(ERASE_TIME_MAX);
         let done = self.device.erase(EraseOrder { card, key, end, stop: self.stop.clone() }).await?;
         Ok(Answer::Erased { acs_credential_id: done.erased.map(|id| Uuid::from_bytes(id.0)) })

@@ -6,8 +6,8 @@ pub mod card;
 
 use card::{Bench, CardOutcome, CardWork};
 
-pub use card::{CardAnswer, CardCredential};
 pub use account::{AccountAnswer, AccountEncoder, LinkedWhere};
+pub use card::{CardAnswer, CardCredential};
 
 use crate::api::bridge::{EncoderState, Presence};
 use crate::backup::nightly::BackupStatus;
@@ -372,12 +372,7 @@ async fn watch(lines: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf,
 }
 
 /// Works with a card and tells how far that is. What was begun goes on when nobody listens any more.
-async fn card_work(
-    write: &mut OwnedWriteHalf,
-    context: &Context,
-    device: Option<&str>,
-    work: CardWork,
-) -> Answer {
+async fn card_work(write: &mut OwnedWriteHalf, context: &Context, device: Option<&str>, work: CardWork) -> Answer {
     let (progress, mut done) = mpsc::channel(1);
     let mut listens = true;
     let answer = async {

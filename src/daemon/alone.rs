@@ -73,7 +73,8 @@ impl Alone {
                 .iter()
                 .filter(|device| {
                     let found = device.found();
-                    let is_it = |word| device.id() == word || found.display_name == word || found.place.to_string() == word;
+                    let is_it =
+                        |word| device.id() == word || found.display_name == word || found.place.to_string() == word;
                     word.is_none_or(is_it)
                 })
                 .collect();
@@ -89,7 +90,8 @@ impl Alone {
                 return Ok(Bench { device, name, key, stop });
             }
             if tried && matching.len() > 1 {
-                let names: Vec<_> = devices.iter().map(|device| format!("\"{}\"", device.found().display_name)).collect();
+                let names: Vec<_> =
+                    devices.iter().map(|device| format!("\"{}\"", device.found().display_name)).collect();
                 return Err(format!("there are several encoders, name one of: {}", names.join(", ")));
             }
             if until.has_passed() {

@@ -38,11 +38,8 @@ pub fn parse(image: &RawImage) -> Result<Parsed, Fault> {
         keys.extend(given.key_b.as_ref().map(|bytes| (sector, Key::B(KeyB(key(bytes))))));
     }
     let writes = image.writes.iter().map(write).collect::<Result<_, _>>()?;
-    let leave = TrailerLeave {
-        write: image.write_trailers,
-        lock_for_ever: image.lock_for_ever,
-        show_key_b: image.show_key_b,
-    };
+    let leave =
+        TrailerLeave { write: image.write_trailers, lock_for_ever: image.lock_for_ever, show_key_b: image.show_key_b };
     let image = ClassicImage { keys, writes, leave };
     image.check(size.unwrap_or(ClassicSize::K4)).map_err(refused)?;
     Ok(Parsed { image, size, only_card })

@@ -159,16 +159,11 @@ async fn in_time(
     report: &mut RawReport,
     mut see: impl FnMut(Detection),
 ) -> End<(Target, String)> {
-    let mut wait = Wait {
-        limits: order.limits,
-        stop: &order.stop,
-        progress: &order.progress,
-        must_lift: order.new_presentation,
-    };
+    let mut wait =
+        Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
     let mut tries = 0;
     loop {
-        let target =
-            if order.wait { wait.for_card(session, &mut see).await? } else { one_card(session).await? };
+        let target = if order.wait { wait.for_card(session, &mut see).await? } else { one_card(session).await? };
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }

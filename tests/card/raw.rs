@@ -98,9 +98,7 @@ async fn an_image_that_may_not_be_written_leaves_the_card_as_it_was() {
     let desk = Desk::simple().await;
     desk.wait_for_card(0, Some("deadbeef")).await;
     let before = desk.encoders[0].dump();
-    let trailer = |bits: &str| {
-        json!({ "write": "trailer", "sector": 5, "key_a": "a1".repeat(6), "access_bits": bits, "key_b": "b2".repeat(6) })
-    };
+    let trailer = |bits: &str| json!({ "write": "trailer", "sector": 5, "key_a": "a1".repeat(6), "access_bits": bits, "key_b": "b2".repeat(6) });
     // The hub says at once what needs no card.
     let encoder = desk.encoder(0).await;
     for image in [

@@ -242,10 +242,10 @@ pub async fn settle(
         "UPDATE job SET state = 'done', work = CASE WHEN work LIKE '{\"type\":\"raw\"%' THEN $2 ELSE work END
          WHERE action_attempt_id = $1",
     )
-        .bind(id.to_string())
-        .bind(super::jobs::WIPED)
-        .execute(connection)
-        .await?;
+    .bind(id.to_string())
+    .bind(super::jobs::WIPED)
+    .execute(connection)
+    .await?;
     Ok(true)
 }
 
