@@ -6,7 +6,7 @@ use super::order::{CardInfo, Failure};
 use super::ring::{look_with_each, survey_with_each};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
-use super::work::{End, TRIES_MAX, failed, inspect, retry};
+use super::work::{End, TRIES_MAX, examine_step, failed, inspect, retry};
 use super::{DeviceHandle, Order, split};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
@@ -15,8 +15,7 @@ use encoder_protocols::family::classic::{Key, KeyA, KeyB, SectorKey, SectorNumbe
 use encoder_protocols::id::{Detection, Target, Uid};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::plan::{
-    CardView, ClassicMemory, Examine, KeysWanted, LookOutcome, LookStep, PersonalizePlan, ReadMemory, SectorKeys,
-    SurveyOutcome,
+    CardView, ClassicMemory, KeysWanted, LookOutcome, PersonalizePlan, ReadMemory, SectorKeys, SurveyOutcome,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -195,23 +194,9 @@ pub(super) async fn read(
             tell(done, of);
             told = Some(done);
         }
-        match machine.poll() {
-            LookStep::Login { sector, key } => match session.login(sector, key).await {
-                Ok(()) => machine.login_ok(),
-                Err(Trouble::KeyRefused) => machine.login_failed(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Read(block) => match session.read(block).await {
-                Ok(data) => machine.block(data),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            // A machine that is done has its outcome, and this one asks nothing of Type 2 cards.
-            LookStep::Done
-            | LookStep::Version
-            | LookStep::UltralightCProbe
-            | LookStep::Pages { .. }
-            | LookStep::Unlock(_) => return machine.outcome().ok_or(Trouble::CardRefused),
+        if !examine_step(session, &mut machine).await? {
+            // A machine that is done has its outcome.
+            return machine.outcome().ok_or(Trouble::CardRefused);
         }
     }
 }

@@ -18,7 +18,7 @@ mod part4;
 mod tests;
 mod type2;
 
-pub use classic::{CardError, ClassicCard, DumpError, KeySlot, ValueOperation};
+pub use classic::{CardError, ClassicCard, CloneKind, DumpError, KeySlot, ValueOperation};
 pub use field::{Field, PlaceError, Torn};
 pub use part4::{Part4Card, Part4Kind, RATS};
 pub use type2::{AirAnswer, Type2Card};
