@@ -6,6 +6,7 @@ mod layout {
     mod encodes;
     mod erase;
     mod example;
+    mod memory;
     mod personalize;
     mod properties;
     mod tears;

@@ -10,14 +10,20 @@
 //! | `family` | what a card is |
 //! | `work` | waits for a card, looks at it, plans |
 //! | `erase` | takes the credentials off a card |
+//! | [`direct`] | what people ask for at the command line: reading a card whole, preparing one |
+//! | [`image`] | a raw image as the device takes it |
+//! | [`raw`] | puts somebody else's image on a card |
 //! | `run` | runs a plan's steps, alone with writing |
 //! | [`registry`] | all devices of this desk |
 
 pub mod check;
+pub mod direct;
 mod erase;
 mod family;
+pub mod image;
 pub mod order;
 mod place;
+pub mod raw;
 pub mod registry;
 mod ring;
 mod run;
@@ -102,6 +108,8 @@ enum Order {
     Scan(ScanOrder, oneshot::Sender<Result<CardRead, Failure>>),
     Inspect(Option<CardKey>, oneshot::Sender<Result<CardInfo, Failure>>),
     Erase(Box<EraseOrder>, oneshot::Sender<Result<EraseEnd, Failure>>),
+    Direct(direct::Ask),
+    Raw(Box<raw::RawOrder>, oneshot::Sender<Result<raw::RawEnd, raw::RawFailure>>),
     Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -487,6 +495,8 @@ impl DeviceTask {
             Order::Scan(order, reply) => split(work::scan(session, &order, see).await, reply),
             Order::Inspect(key, reply) => split(work::inspect(session, key.as_ref()).await, reply),
             Order::Erase(order, reply) => split(erase::run(session, &order).await, reply),
+            Order::Direct(ask) => direct::run(session, ask).await,
+            Order::Raw(order, reply) => raw::run(session, order, reply, see).await,
             Order::Wink(reply) => {
                 let end = session.signal(Signal::Wink).await;
                 // A caller that has gone away has seen it wink or not.
@@ -571,6 +581,8 @@ fn decline(status: &watch::Sender<Status>, order: Order) {
         Order::Scan(_, reply) => drop(reply.send(Err(failure))),
         Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
         Order::Erase(_, reply) => drop(reply.send(Err(failure))),
+        Order::Direct(ask) => ask.decline(failure),
+        Order::Raw(_, reply) => drop(reply.send(Err(failure.into()))),
         Order::Wink(reply) => drop(reply.send(Err(failure))),
     }
 }

@@ -58,12 +58,12 @@ pub(super) async fn scan(session: &mut Session, order: &ScanOrder, see: impl FnM
 
 impl Leave {
     /// Until its first write a job may be dropped at any moment.
-    fn of_job(stop: &CancellationToken, limits: Limits) -> Self {
+    pub(super) fn of_job(stop: &CancellationToken, limits: Limits) -> Self {
         Self { stop: Some(stop.clone()), until: Some(limits.end) }
     }
 
     /// A plan at work runs to a safe point, and is verified when it has sealed, also behind the attempt's deadline.
-    fn of_plan(limits: Limits) -> Self {
+    pub(super) fn of_plan(limits: Limits) -> Self {
         Self { stop: None, until: Some(limits.end + FINISHING_TIME) }
     }
 }
@@ -174,16 +174,16 @@ fn current(outcome: &LookOutcome) -> Option<Record> {
 }
 
 /// Waiting for a card.
-struct Wait<'a> {
-    limits: Limits,
-    stop: &'a CancellationToken,
-    progress: &'a mpsc::Sender<Progress>,
+pub(super) struct Wait<'a> {
+    pub(super) limits: Limits,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) progress: &'a mpsc::Sender<Progress>,
     /// The card that lies there does not count until it was lifted.
-    must_lift: bool,
+    pub(super) must_lift: bool,
 }
 
 impl Wait<'_> {
-    async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
+    pub(super) async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
         tell(self.progress, Progress::WaitingForCard);
         let (mut misses, mut several, mut tries) = (0, 0_u32, 0);
         loop {
@@ -404,43 +404,48 @@ impl Encode<'_> {
 
 /// Drives a machine that only reads.
 async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<(), Trouble> {
-    loop {
-        match machine.poll() {
-            LookStep::Login { sector, key } => match session.login(sector, key).await {
-                Ok(()) => machine.login_ok(),
-                Err(Trouble::KeyRefused) => machine.login_failed(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Read(block) => match session.read(block).await {
-                Ok(data) => machine.block(data),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Version => match session.version().await {
-                Ok(version) => machine.version(&version),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
-                // Whatever the card says to the key, it knows the question.
-                Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
-                Ok(pages) => machine.pages(&pages),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Unlock(unlock) => match session.unlock(unlock).await {
-                Ok(()) => machine.unlocked(),
-                Err(Trouble::KeyRefused) => machine.login_failed(),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Done => return Ok(()),
-        }
+    while examine_step(session, machine).await? {}
+    Ok(())
+}
+
+/// One step of a machine that only reads; `false` when it is done.
+pub(super) async fn examine_step(session: &mut Session, machine: &mut impl Examine) -> Result<bool, Trouble> {
+    match machine.poll() {
+        LookStep::Login { sector, key } => match session.login(sector, key).await {
+            Ok(()) => machine.login_ok(),
+            Err(Trouble::KeyRefused) => machine.login_failed(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Read(block) => match session.read(block).await {
+            Ok(data) => machine.block(data),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Version => match session.version().await {
+            Ok(version) => machine.version(&version),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
+            // Whatever the card says to the key, it knows the question.
+            Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
+            Ok(pages) => machine.pages(&pages),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Unlock(unlock) => match session.unlock(unlock).await {
+            Ok(()) => machine.unlocked(),
+            Err(Trouble::KeyRefused) => machine.login_failed(),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Done => return Ok(false),
     }
+    Ok(true)
 }
 
 pub(super) async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
@@ -513,6 +518,6 @@ pub(super) fn refusal(error: PlanError) -> Halt {
 }
 
 /// Says how far a job is; nobody has to listen.
-fn tell(progress: &mpsc::Sender<Progress>, how_far: Progress) {
+pub(super) fn tell(progress: &mpsc::Sender<Progress>, how_far: Progress) {
     let _nobody_listens = progress.try_send(how_far);
 }

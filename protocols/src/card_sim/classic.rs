@@ -3,21 +3,13 @@
 //! Source: NXP MF1S50yyX/V1 and MF1S70yyX/V1 data sheets, sections 8.6 (memory organization), 8.7 (memory access),
 //! 10 and 12 (commands). One line each where a card is known to do something that they do not say.
 
-use super::access::{Allowed, DataRights, TrailerRights};
 use super::{Activation, Request, Wear};
+pub use crate::family::access::KeySlot;
+use crate::family::access::{Allowed, DataRights, TrailerRights};
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, SectorNumber, SectorTrailer};
 use crate::id::{Target, Uid};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-
-/// Which key of a sector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// Key A, command 60.
-    A,
-    /// Key B, command 61.
-    B,
-}
 
 /// How a card says no. Either way it forgets the authentication and is no longer selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,6 @@
 //! What is left out: Crypto1 itself (a key is compared, nothing is enciphered), bit errors on the air, weak bits
 //! other than those set by [`ClassicCard::set_weak_bits`] and [`Type2Card::set_weak_bits`].
 
-mod access;
 mod classic;
 mod field;
 mod part4;
