@@ -7,6 +7,7 @@ mod layout {
     mod encodes_type2;
     mod erase;
     mod example;
+    mod memory;
     mod pages;
     mod personalize;
     mod properties;

@@ -13,6 +13,8 @@
 //! Every other request carries `Authorization: Bearer <bridge token>`. Errors have the shape of all hub errors.
 //! A job is offered again, with the same `action_attempt_id`, until its result has been acknowledged.
 
+pub mod raw;
+
 use crate::api::admin::Secret;
 use crate::fault::Fault;
 use jiff::Timestamp;

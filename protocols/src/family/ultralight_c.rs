@@ -23,6 +23,7 @@ pub const MORE: u8 = 0xAF;
 pub const DONE: u8 = 0x00;
 
 /// The host's second message, and what proves the card's knowledge.
+#[derive(Clone)]
 pub struct Challenge {
     /// What is sent behind [`MORE`].
     pub token: [u8; 16],
@@ -61,20 +62,7 @@ pub fn proof(key: &UltralightCKey, random: [u8; 8], token: &[u8; 16]) -> Option<
     (ours == turned(random)).then(|| cipher.encrypt(xor(turned(theirs), *second)))
 }
 
-/// The key as pages 44 to 47 hold it: each half from its last byte to its first.
-///
-/// Source: MF0ICU2 data sheet, section 7.5.8; nfc-tools.org, "MIFARE Ultralight C".
-pub fn key_pages(key: &UltralightCKey) -> zeroize::Zeroizing<[[u8; 4]; 4]> {
-    let mut bytes = zeroize::Zeroizing::new(*key.expose());
-    bytes.as_chunks_mut::<8>().0.iter_mut().for_each(|half| half.reverse());
-    let mut pages = zeroize::Zeroizing::new([[0; 4]; 4]);
-    for (page, chunk) in pages.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        *page = *chunk;
-    }
-    pages
-}
-
-/// The key that these four pages hold.
+/// The key that pages 44 to 47 hold: the other way round than [`UltralightCKey::to_pages`].
 pub fn key_of_pages(pages: &[[u8; 4]; 4]) -> UltralightCKey {
     let mut bytes = zeroize::Zeroizing::new([0; 16]);
     for (chunk, page) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(pages) {
@@ -145,7 +133,7 @@ mod tests {
     fn a_key_lies_in_its_pages_backwards() {
         // The delivered key reads "BREAKMEIFYOUCAN!" in memory (nfc-tools.org).
         let key = UltralightCKey::new(hex!("49454D4B41455242214E4143554F5946"));
-        assert_eq!(*key_pages(&key), [*b"BREA", *b"KMEI", *b"FYOU", *b"CAN!"]);
-        assert_eq!(key_of_pages(&key_pages(&key)), key);
+        assert_eq!(key_of_pages(&[*b"BREA", *b"KMEI", *b"FYOU", *b"CAN!"]), key);
+        assert_eq!(key_of_pages(&key.to_pages().map(|page| *page.expose())), key);
     }
 }

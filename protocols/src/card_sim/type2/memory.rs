@@ -12,28 +12,14 @@ const CASCADE_TAG: u8 = 0x88;
 /// AUTH0 of a card whose memory is open to all.
 const NOTHING_PROTECTED: u8 = 0xFF;
 
-impl Type2Kind {
-    /// The page of AUTH0.
-    fn auth0_page(self) -> Option<u8> {
-        match self {
-            Self::Ultralight => None,
-            Self::UltralightC => Some(42),
-            Self::UltralightEv1Small | Self::UltralightEv1Large | Self::Ntag213 | Self::Ntag215 | Self::Ntag216 => {
-                Some(self.pages() - 4)
-            }
-        }
-    }
+/// The page of AUTH0.
+fn auth0_page(kind: Type2Kind) -> Option<u8> {
+    kind.config_page().map(PageNumber::get)
+}
 
-    /// The page of the dynamic lock bytes.
-    fn lock_page(self) -> Option<u8> {
-        match self {
-            Self::Ultralight | Self::UltralightEv1Small => None,
-            Self::UltralightEv1Large => Some(36),
-            Self::UltralightC | Self::Ntag213 => Some(40),
-            Self::Ntag215 => Some(130),
-            Self::Ntag216 => Some(226),
-        }
-    }
+/// The page of the dynamic lock bytes.
+fn lock_page(kind: Type2Kind) -> Option<u8> {
+    kind.dynamic_lock_page().map(PageNumber::get)
 }
 
 /// What AUTH0 and ACCESS ask for.
@@ -57,7 +43,7 @@ impl Protection {
 
     /// Source: MF0ICU2 data sheet, tables 13 and 14 (AUTH0, AUTH1); NTAG213/215/216 data sheet, tables 9 to 11.
     pub(super) fn of(kind: Type2Kind, pages: &[[u8; 4]]) -> Self {
-        let first = kind.auth0_page().map(usize::from);
+        let first = auth0_page(kind).map(usize::from);
         let two = first.and_then(|first| Some((pages.get(first)?, pages.get(first + 1)?)));
         let Some((first, second)) = two else { return Self::NONE };
         let ([first_byte, .., auth0], [access, ..]) = (first, second);
@@ -140,7 +126,7 @@ pub(super) fn delivered(kind: Type2Kind, uid: Uid) -> Vec<[u8; 4]> {
         put(first, [if is_ntag { 0x04 } else { 0x00 }, 0x00, 0x00, NOTHING_PROTECTED]);
         put(first + 1, [0x00, 0x05, 0x00, 0x00]);
         put(first + 2, [0xFF; 4]);
-        if let Some(page) = kind.lock_page() {
+        if let Some(page) = lock_page(kind) {
             put(page, [0x00, 0x00, 0x00, 0xBD]);
         }
     }
@@ -177,7 +163,7 @@ pub(super) fn is_never_shown(kind: Type2Kind, page: PageNumber) -> bool {
 /// Source: NTAG213F/216F data sheet rev. 3.1, page 44: lock bytes and capability container. UNVERIFIED for EV1 and C, whose
 /// writes are taken to be as those of the others.
 pub(super) fn is_tearing_proof(kind: Type2Kind, page: PageNumber) -> bool {
-    kind.has_password() && (matches!(page.get(), 2 | 3) || kind.lock_page() == Some(page.get()))
+    kind.has_password() && (matches!(page.get(), 2 | 3) || lock_page(kind) == Some(page.get()))
 }
 
 /// What a write leaves in the page, after lock bits; `None` where it is refused.
@@ -190,12 +176,12 @@ pub(super) fn written(
 ) -> Option<[u8; 4]> {
     let number = page.get();
     let old = *pages.get(usize::from(number))?;
-    let first_config = kind.auth0_page();
+    let first_config = auth0_page(kind);
     match number {
         0 | 1 => None,
         2 => Some(static_locks(old, new)),
         3 => (!is_locked(kind, pages, number)).then(|| or(old, new)),
-        _ if kind.lock_page() == Some(number) => Some(dynamic_locks(kind, old, new)),
+        _ if lock_page(kind) == Some(number) => Some(dynamic_locks(kind, old, new)),
         41 if kind == Type2Kind::UltralightC => (!is_locked(kind, pages, number)).then(|| counted(old, new)).flatten(),
         _ if kind.has_password() && is_config_locked && first_config.is_some_and(|c| (c..c + 2).contains(&number)) => {
             None
@@ -318,7 +304,7 @@ fn is_locked(kind: Type2Kind, pages: &[[u8; 4]], number: u8) -> bool {
             is_set(locks, bit)
         }),
         _ => {
-            let locks = kind.lock_page().and_then(|page| pages.get(usize::from(page)));
+            let locks = lock_page(kind).and_then(|page| pages.get(usize::from(page)));
             let closes = |lock: &Locks| (lock.first..=lock.last).contains(&number);
             locks.is_some_and(|bytes| dynamic(kind).iter().any(|lock| closes(lock) && is_set(bytes, lock.bit)))
         }

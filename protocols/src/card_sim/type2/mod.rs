@@ -267,7 +267,9 @@ impl Type2Card {
     /// Takes a command, without its CRC.
     ///
     /// # Errors
-    /// `Nak` for what it refuses or does not know; `Silent` when it is not selected. Either way it falls back.
+    /// `Nak` for what it refuses or does not know; `Silent` when it is not selected. Either way it falls back. The first
+    /// Ultralight says nothing at all to what it does not know, the C says NAK (Proxmark client, `GetHF14AMfU_Type`; libnfc's
+    /// `nfc-mfultralight` gets on with the one and not with the other).
     pub(super) fn handle(&mut self, bytes: &[u8]) -> Result<Deed, CardError> {
         if !matches!(self.activation, Activation::Active { .. }) {
             return self.fail(CardError::Silent);
@@ -275,6 +277,7 @@ impl Type2Card {
         let pending = core::mem::replace(&mut self.pending, Pending::Nothing);
         match self.carry_out(bytes, pending) {
             Some(deed) => Ok(deed),
+            None if self.kind == Type2Kind::Ultralight && !is_first_commands(bytes) => self.fail(CardError::Silent),
             None => self.fail(CardError::Nak),
         }
     }
@@ -442,6 +445,14 @@ impl Type2Card {
     }
 }
 
+/// Whether these are bytes that every Type 2 card knows.
+fn is_first_commands(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(&(command::READ | command::WRITE | command::COMPATIBILITY_WRITE)))
+}
+
 fn bytes_answer(bytes: impl Into<Vec<u8>>) -> Deed {
     Deed::Answer(AirAnswer::Bytes(bytes.into()))
 }
+
+#[cfg(test)]
+mod tests;

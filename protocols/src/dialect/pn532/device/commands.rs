@@ -31,12 +31,14 @@ const WAKE_UP_BY_SERIAL_LINE: u8 = 0x10;
 
 /// Flag of `SetParameters`; set after power-up. Source: libnfc `pn53x.h`, `PARAM_AUTO_RATS`.
 const AUTOMATIC_RATS: u8 = 0x10;
-/// SAK bit 6: the card speaks ISO/IEC 14443-4.
-const SPEAKS_PART4: u8 = 0x20;
 /// A card's four bits of ACK as the byte that they come in. Source: nfcpy `src/nfc/tag/tt2.py`, `Type2Tag.write`.
 const ACK_BITS: u8 = 0x0A;
 /// The same for NAK. UNVERIFIED: cards have four values, of which 0 is the one for a refusal.
 const NAK_BITS: u8 = 0x00;
+
+/// The frames that open a gen1a clone. Source: libnfc `utils/nfc-mfclassic.c`, `unlock_card`.
+const MAGIC_FIRST: u8 = 0x40;
+const MAGIC_SECOND: u8 = 0x43;
 
 /// A search that goes on until a card comes or the host stops it.
 #[derive(Clone, Copy, Debug)]
@@ -284,7 +286,7 @@ impl Pn532Device {
     ///
     /// UNVERIFIED: that a chip that lists two such cards sends RATS to one only.
     fn ats(&mut self, target: &Target) -> Vec<u8> {
-        let speaks_part4 = target.atqa_sak().is_some_and(|(_, sak)| sak & SPEAKS_PART4 != 0);
+        let speaks_part4 = matches!(self.field.card_mut(target.uid), Some(Card::Part4(_)));
         if !self.automatic_rats || !speaks_part4 || !self.field.is_selected(target.uid) {
             return Vec::new();
         }
@@ -424,6 +426,8 @@ impl Pn532Device {
             Some([mifare::READ, block]) => {
                 self.field.read(BlockNumber::new(*block)).map(|block| AirAnswer::Bytes(block.to_vec()))
             }
+            // A gen1a clone takes its second frame as it is, without CRC.
+            _ if data == [MAGIC_SECOND] && self.field.magic(MAGIC_SECOND) => Ok(AirAnswer::Ack),
             Some(command) => self.field.exchange(command),
             None => {
                 self.field.disturb();
@@ -464,6 +468,9 @@ impl Pn532Device {
         let request = match data {
             [0x26] => Request::Idle,
             [0x52] => Request::WakeUp,
+            [MAGIC_FIRST] if self.field.magic(MAGIC_FIRST) => {
+                return Outcome::Answer(vec![Status::Ok.into(), ACK_BITS]);
+            }
             _ => return status(Status::TimedOut),
         };
         match self.field.activate(request, None) {

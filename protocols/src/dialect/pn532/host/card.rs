@@ -12,13 +12,9 @@ use super::{Job, Payload};
 use crate::apdu::Apdu;
 use crate::command::{CardReply, DialectError, Secret};
 use crate::dialect::pn532::mifare;
-use crate::family::type2::{GET_VERSION, PageNumber, Password, UltralightCKey};
+use crate::family::type2::{FAST_READ_PAGES_MAX, GET_VERSION, PageNumber, Password, UltralightCKey};
 use crate::family::ultralight_c::{AUTHENTICATE, Challenge, DONE, MORE};
 use alloc::vec::Vec;
-
-/// How many pages one exchange of `FAST_READ` asks for: with code and status they stay below the 255 bytes of a normal frame,
-/// and with the card's CRC below what phones' chips take.
-pub(super) const FAST_READ_PAGES_MAX: u8 = 60;
 
 /// What a card is asked.
 pub(super) enum Ask {
