@@ -86,7 +86,7 @@ impl Alone {
                 }
                 let name = device.found().display_name.clone();
                 let (device, key, stop) = ((*device).clone(), self.key.clone(), self.stop.clone());
-                return Ok(Bench { device, name, key, stop });
+                return Ok(Bench { device, name, key, journal: None, stop });
             }
             if tried && matching.len() > 1 {
                 let names: Vec<_> =

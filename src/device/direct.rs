@@ -1,10 +1,11 @@
 //! What people ask for at the command line about the card that lies there: reading it whole, preparing it. Nothing is
 //! waited for.
 
+use super::media::{examine, examine_step};
 use super::order::{CardInfo, Failure};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
-use super::work::{End, TRIES_MAX, examine_step, failed, inspect, look, retry, survey};
+use super::work::{End, TRIES_MAX, failed, inspect, retry};
 use super::{DeviceHandle, Order, split};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
@@ -14,7 +15,8 @@ use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target, Uid};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::plan::{
-    CardView, ClassicMemory, KeysWanted, LookOutcome, PersonalizePlan, ReadMemory, SectorKeys, SurveyOutcome,
+    CardView, ClassicMemory, KeysWanted, Look, LookOutcome, PersonalizePlan, ReadMemory, SectorKeys, Survey,
+    SurveyOutcome,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -228,10 +230,12 @@ async fn personalize(session: &mut Session, order: &PersonalizeOrder) -> End<Per
         match prepare(session, order, &target, &mut listing).await {
             Ok(()) => return Ok(PersonalizeEnd { card: target.uid, plan: listing }),
             Err(Halt::Fault(fault)) => return Err((Failure::with_card(fault, target.uid), None)),
-            Err(Halt::Mismatch) => {
+            Err(halt @ (Halt::Mismatch | Halt::Flaky)) => {
                 tries += 1;
                 if tries >= TRIES_MAX {
-                    return Err((Failure::with_card(FaultKind::VerificationFailed, target.uid), None));
+                    let is_flaky = halt == Halt::Flaky;
+                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
+                    return Err((Failure::with_card(kind, target.uid), None));
                 }
                 let again = session.new_session(&target).await;
                 again.map_err(|trouble| failed(trouble, Some(&target), false))?;
@@ -292,4 +296,17 @@ async fn prepare(
         LookOutcome::Ours(_) => Ok(()),
         LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
     }
+}
+
+async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
+    let mut look = Look::new(keys.clone());
+    examine(session, &mut look).await?;
+    Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
+}
+
+async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Result<SurveyOutcome, Trouble> {
+    let mut survey = Survey::new(size, keys.clone());
+    examine(session, &mut survey).await?;
+    // A machine that is done has its outcome; without one the card is not touched.
+    survey.outcome().ok_or(Trouble::CardRefused)
 }

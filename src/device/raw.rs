@@ -208,10 +208,12 @@ impl Writing<'_> {
             tries += 1;
             match halt {
                 Halt::Fault(fault) => return Err((self.failure(fault), None)),
-                Halt::Mismatch if tries >= TRIES_MAX => {
-                    return Err((self.failure(FaultKind::VerificationFailed.into()), None));
+                halt @ (Halt::Mismatch | Halt::Flaky) if tries >= TRIES_MAX => {
+                    let is_flaky = halt == Halt::Flaky;
+                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
+                    return Err((self.failure(kind.into()), None));
                 }
-                Halt::Mismatch => {
+                Halt::Mismatch | Halt::Flaky => {
                     let again = session.new_session(&self.target).await;
                     again.map_err(|trouble| failed(trouble, card.as_ref(), self.touched))?;
                 }

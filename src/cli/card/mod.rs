@@ -178,15 +178,18 @@ async fn erase_with(
         }
     };
     let erased = reach.erase(&card_number).await?;
-    let Answer::Erased { acs_credential_id } = erased else { bail!("the daemon answered something else") };
+    let Answer::Erased { acs_credential_id, number } = erased else { bail!("the daemon answered something else") };
     match acs_credential_id {
         _ if json => print_json(&serde_json::json!({
-            "card_number": card_number, "acs_credential_id": acs_credential_id,
+            "card_number": card_number, "acs_credential_id": acs_credential_id, "number": number,
         }))?,
         Some(id) => {
             print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
         }
-        None => print("erased      no credential was on the card")?,
+        None => print(&match number {
+            Some(number) => format!("erased      the credential that ends with {number}; delete it in the hub too"),
+            None => "erased      no credential was on the card".to_owned(),
+        })?,
     }
     Ok(ExitCode::SUCCESS)
 }
