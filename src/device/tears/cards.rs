@@ -14,7 +14,7 @@ use encoder_protocols::layout::record::{CredentialId, Flags, PropertyId, Record}
 use encoder_protocols::plan::{CardView, Examine, Look, LookOutcome, LookStep};
 
 /// A kind of card.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Classic(ClassicSize),
 }
@@ -207,6 +207,27 @@ impl Family {
     pub(super) fn blank(self) -> Card {
         match self {
             Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid())),
+        }
+    }
+
+    /// How many doors it carries at most.
+    pub(super) fn doors(self) -> u8 {
+        match self {
+            Self::Classic(_) => 17,
+        }
+    }
+
+    /// Numbers of doors for which round trips are written down.
+    pub(super) fn doors_counted(self) -> Vec<u8> {
+        let mut doors = vec![self.doors().min(2), self.doors().min(16)];
+        doors.dedup();
+        doors
+    }
+
+    /// Whether a reader can do all that a card of this kind needs.
+    pub(super) fn works_on(self, _reader: &str) -> bool {
+        match self {
+            Self::Classic(_) => true,
         }
     }
 

@@ -1,9 +1,10 @@
 //! A reader in memory with its session, and whole jobs on it.
 
-use super::super::order::{EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, Intent, Limits};
+use super::super::order::{CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, Intent, Limits, ScanOrder};
 use super::super::session::{Session, Trouble};
 use super::super::{erase, work};
 use super::cards::{Card, uid};
+use super::wrong::{self, Wrong};
 use crate::clock::Deadline;
 use crate::config::Personalize;
 use crate::keys::CardKey;
@@ -12,6 +13,7 @@ use crate::transport::memory::Memory;
 use encoder_protocols::card_sim::Torn;
 use encoder_protocols::dialect::pcsc_storage::profile;
 use encoder_protocols::dialect::reader;
+use encoder_protocols::family::classic::ClassicSize;
 use encoder_protocols::id::Detection;
 use encoder_protocols::layout::keys::PropertyKey;
 use encoder_protocols::layout::record::Record;
@@ -58,6 +60,10 @@ pub(super) struct Rig {
     session: Session,
     key: CardKey,
     intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
+    /// Exchanges with the reader that the last job made, from its first search for the card on.
+    pub(super) trips: u64,
+    /// Encodes by a layout that is wrong.
+    pub(super) wrong: Option<(Wrong, ClassicSize)>,
 }
 
 /// The property's card key.
@@ -81,7 +87,13 @@ impl Rig {
                 let _the_job_has_ended = written.send(true);
             }
         });
-        Self { session, key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() }, intent }
+        Self {
+            session,
+            key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() },
+            intent,
+            trips: 0,
+            wrong: None,
+        }
     }
 
     fn memory(&mut self) -> &mut Memory {
@@ -91,8 +103,26 @@ impl Rig {
         }
     }
 
-    /// Exchanges with the reader so far.
-    pub(super) fn round_trips(&mut self) -> u64 {
+    /// Reads the card, as a scan does.
+    pub(super) async fn scan(&mut self, card: &Card) -> CardRead {
+        self.memory().field().place(card.clone()).expect("nothing lies there");
+        self.see().await;
+        let minute = Deadline::after(Duration::from_mins(1));
+        let order = ScanOrder {
+            key: Some(self.key.clone()),
+            limits: Limits { card: minute, first_write: minute, end: minute },
+            stop: CancellationToken::new(),
+            progress: mpsc::channel(1).0,
+        };
+        let before = self.round_trips();
+        let read = work::scan(&mut self.session, &order, |_| {}).await.expect("nothing is in its way");
+        self.trips = self.round_trips() - before;
+        self.session.rest().await;
+        self.memory().field().remove_all();
+        read
+    }
+
+    fn round_trips(&mut self) -> u64 {
         self.memory().counters().round_trips
     }
 
@@ -110,7 +140,9 @@ impl Rig {
             self.memory().set_comes_back(tear.comes_back);
             self.memory().field().tear(tear.nth, tear.torn);
         }
+        let before = self.round_trips();
         let end = self.job(job).await;
+        self.trips = self.round_trips() - before;
         let end = match end {
             Ok(()) => Ok(()),
             Err((failure, trouble)) => {
@@ -140,7 +172,10 @@ impl Rig {
 
     async fn job(&mut self, job: &Job) -> Result<(), (Failure, Option<Trouble>)> {
         match job {
-            Job::Encode(record) => self.encode(record).await.map(drop),
+            Job::Encode(record) => match self.wrong {
+                Some((wrong, size)) => wrong::encode(&mut self.session, wrong, record, size).await,
+                None => self.encode(record).await.map(drop),
+            },
             Job::Erase => self.erase().await.map(drop),
         }
     }
