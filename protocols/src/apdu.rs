@@ -7,7 +7,7 @@
 
 use crate::dialect::pn532;
 use crate::family::classic::{BlockNumber, Key, SectorKey};
-use crate::family::type2;
+use crate::family::type2::{self, PageNumber};
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
@@ -32,6 +32,8 @@ pub mod instruction {
     pub const UPDATE_BINARY: u8 = 0xD6;
     /// ACR122U: everything of its own, told apart by P1.
     pub const ACS: u8 = 0x00;
+    /// Selects an application; a card's own command.
+    pub const SELECT: u8 = 0xA4;
 }
 
 /// A command APDU. Wiped on drop, and its `Debug` shows header and length only: it may hold a key.
@@ -91,6 +93,18 @@ impl Apdu {
         Self::with_data([CLASS, instruction::UPDATE_BINARY, 0x00, block.get()], data)
     }
 
+    /// `FF B0 00 PG 10`: reads four pages of a Type 2 card.
+    ///
+    /// Source: ACR122U API 2.04, section 5.3; SCL3711 manual, 6.2.1. UNVERIFIED: that every reader gives sixteen bytes.
+    pub fn read_pages(first: PageNumber) -> Self {
+        Self([CLASS, instruction::READ_BINARY, 0x00, first.get(), 0x10].to_vec())
+    }
+
+    /// `FF D6 00 PG 04 data`: writes a page of a Type 2 card. Source: ACR122U API 2.04, section 5.4.
+    pub fn write_page(page: PageNumber, data: &[u8; 4]) -> Self {
+        Self::with_data([CLASS, instruction::UPDATE_BINARY, 0x00, page.get()], data)
+    }
+
     /// `FF B0 00 03 04`: the capability container of a Type 2 card.
     pub fn capability_container() -> Self {
         Self([CLASS, instruction::READ_BINARY, 0x00, type2::CAPABILITY_CONTAINER, 0x04].to_vec())
@@ -99,7 +113,30 @@ impl Apdu {
     /// `FF 00 00 00 03 D4 42 60`: `GET_VERSION` to a Type 2 card through the PN532 inside an ACR122U, whose answer is
     /// `D5 43 00` and eight bytes. Afterwards the card needs power off and on where it did not know the command.
     pub fn get_version() -> Self {
-        Self::direct(&[0xD4, pn532::Command::InCommunicateThru.into(), type2::GET_VERSION])
+        Self::through_pn532(&[type2::GET_VERSION], &[])
+    }
+
+    /// `FF 00 00 00 Lc D4 42 …`: a command to the card through the PN532 inside an ACR122U, whose answer is `D5 43`, a status
+    /// and the card's own. Head and data come in two parts, so that no copy of a secret is left behind.
+    ///
+    /// Source: nfc-pcsc issue 36 and its example `ntag213-password`.
+    pub fn through_pn532(head: &[u8], data: &[u8]) -> Self {
+        let len = 2 + head.len() + data.len();
+        let mut bytes = Vec::with_capacity(5 + len);
+        bytes.extend([CLASS, instruction::ACS, 0x00, 0x00, u8::try_from(len).unwrap_or(u8::MAX), 0xD4]);
+        bytes.push(pn532::Command::InCommunicateThru.into());
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(data);
+        Self(bytes)
+    }
+
+    /// `00 A4 04 00 Lc name 00`: selects an application of a card of ISO/IEC 14443-4, which carries it out itself.
+    ///
+    /// Source: ISO/IEC 7816-4, 7.1.1.
+    pub fn select(name: &[u8]) -> Self {
+        let mut apdu = Self::with_data([0x00, 0xA4, 0x04, 0x00], name);
+        apdu.0.push(0x00);
+        apdu
     }
 
     /// `FF 00 00 00 Lc D4 …`: a command to the PN532 inside an ACR122U, of at most 255 bytes.

@@ -49,10 +49,13 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match ask(&socket, &request).await? {
         Answer::Card(card) if json => print_json(&card)?,
         Answer::Card(card) => print(&text(&card))?,
-        Answer::Erased { acs_credential_id: Some(id) } => {
+        Answer::Erased { acs_credential_id: Some(id), .. } => {
             print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
         }
-        Answer::Erased { acs_credential_id: None } => print("erased      no credential was on the card")?,
+        Answer::Erased { number: Some(number), .. } => {
+            print(&format!("erased      the credential that ends with {number}; delete it in the hub too"))?;
+        }
+        Answer::Erased { .. } => print("erased      no credential was on the card")?,
         Answer::Status(_) | Answer::AccountEncoders(_) | Answer::Done | Answer::Error { .. } => {
             bail!("the daemon answered something else")
         }
@@ -82,7 +85,10 @@ fn text(card: &CardAnswer) -> String {
             let time =
                 |time: Option<jiff::Timestamp>| time.map_or_else(|| "no end".to_owned(), |time| time.to_string());
             let doors: Vec<String> = credential.doors.iter().map(u16::to_string).collect();
-            lines.push(format!("credential  {}", credential.acs_credential_id));
+            lines.push(match credential.acs_credential_id {
+                Some(id) => format!("credential  {id}"),
+                None => format!("credential  one that ends with {}", credential.number),
+            });
             lines.push(format!("valid       {} to {}", time(credential.starts_at), time(credential.ends_at)));
             lines.push(format!("issued      {}", time(credential.issued_at)));
             lines.push(format!("doors       {}", doors.join(", ")));

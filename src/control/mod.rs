@@ -10,7 +10,7 @@ use crate::backup::nightly::BackupStatus;
 use crate::bridge::Bridge;
 use crate::clock::Deadline;
 use crate::device::DeviceHandle;
-use crate::device::order::{CardFormat, EraseOrder, Failure};
+use crate::device::order::{CardFormat, EraseOrder, Failure, Intent, Whose};
 use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
@@ -22,7 +22,7 @@ use crate::store::state::Waiting;
 use crate::transport::pcsc::{Service, ServiceProblem};
 use crate::upstream::Account;
 use encoder_protocols::id::Uid;
-use encoder_protocols::layout::record::Record;
+use encoder_protocols::layout::content::Content;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -105,8 +105,11 @@ pub enum Answer {
     Card(CardAnswer),
     /// To [`Request::CardErase`]: no credential is on the card any more.
     Erased {
-        /// The one that was there.
+        /// The one that was there, where the card had room for its id.
         acs_credential_id: Option<Uuid>,
+        /// The end of its id, where it had not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<String>,
     },
     /// To [`Request::AccountEncoders`]; `None` without an API key.
     AccountEncoders(AccountAnswer),
@@ -237,8 +240,10 @@ pub struct CardAnswer {
 /// A credential on a card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CardCredential {
-    /// Whose.
-    pub acs_credential_id: Uuid,
+    /// Whose; `None` where the card has no room for it.
+    pub acs_credential_id: Option<Uuid>,
+    /// The last eight digits of whose it is.
+    pub number: String,
     /// Start of validity.
     pub starts_at: Option<Timestamp>,
     /// End of validity; `None`: no end.
@@ -249,15 +254,16 @@ pub struct CardCredential {
     pub doors: Vec<u16>,
 }
 
-impl From<&Record> for CardCredential {
-    fn from(record: &Record) -> Self {
+impl From<&Content> for CardCredential {
+    fn from(content: &Content) -> Self {
         let time = |seconds: u32| Timestamp::from_second(i64::from(seconds)).ok();
         Self {
-            acs_credential_id: Uuid::from_bytes(record.credential_id.0),
-            starts_at: time(record.starts_at),
-            ends_at: if record.ends_at == u32::MAX { None } else { time(record.ends_at) },
-            issued_at: time(record.issued_at),
-            doors: record.doors.clone(),
+            acs_credential_id: content.credential_id().map(|id| Uuid::from_bytes(id.0)),
+            number: content.number().to_string(),
+            starts_at: time(content.starts_at()),
+            ends_at: if content.ends_at() == u32::MAX { None } else { time(content.ends_at()) },
+            issued_at: content.issued_at().and_then(time),
+            doors: content.doors().to_vec(),
         }
     }
 }
@@ -584,7 +590,7 @@ async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Re
         sak,
         kind: info.kind,
         format: info.format,
-        credential: info.record.as_ref().map(CardCredential::from),
+        credential: info.content.as_ref().map(CardCredential::from),
     }))
 }
 
@@ -593,8 +599,31 @@ async fn card_erase(context: &Context, device: Option<&str>, card_number: &str) 
     let key = context.card_key.now().ok_or(Fault::from(FaultKind::NoCardKey))?;
     let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
     let end = Deadline::after(ERASE_TIME_MAX);
-    let done = device.erase(EraseOrder { card, key, end, stop: context.stop.clone() }).await?;
-    Ok(Answer::Erased { acs_credential_id: done.erased.map(|id| Uuid::from_bytes(id.0)) })
+    let state = &context.bridge.state;
+    let unwritable = |error: StoreError| {
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
+        Fault::from(FaultKind::JournalUnwritable)
+    };
+    let begun = state.begun_cards().await.map_err(unwritable)?.contains(&card.to_string());
+    let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
+    // A card that is left in the middle may show by this alone whose it is.
+    let journal = async {
+        while let Some((intent, answer)) = intents.recv().await {
+            let written = state.card_begun(&intent.card.to_string()).await.map_err(unwritable);
+            let _device_gone = answer.send(written.is_ok());
+        }
+    };
+    let order = EraseOrder { card, key, begun, intent, end, stop: context.stop.clone() };
+    let (end, ()) = tokio::join!(device.erase(order), journal);
+    if end.is_ok() {
+        state.card_settled(&card.to_string()).await.map_err(unwritable)?;
+    }
+    let (acs_credential_id, number) = match end?.erased {
+        Some(Whose::Credential(id)) => (Some(Uuid::from_bytes(id.0)), None),
+        Some(Whose::Number(number)) => (None, Some(number.to_string())),
+        None => (None, None),
+    };
+    Ok(Answer::Erased { acs_credential_id, number })
 }
 
 /// Asks a running daemon.

@@ -48,6 +48,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -536,6 +537,7 @@ pub fn hub_settings(config: &Config) -> Result<hub::Settings, DaemonError> {
         api_key,
         bridge_token: token(state_dir, keys::BRIDGE_TOKEN_FILE, "bridge_")?,
         property: config.property.as_ref().map(property_settings),
+        property_id: property_id(state_dir),
         allow_simulate: config.hub.allow_simulate,
         webhook_allow_private: config.hub.webhook_allow_private,
         requests_per_second: config.hub.requests_per_second,
@@ -550,6 +552,17 @@ fn token(state_dir: &Path, name: &str, prefix: &str) -> Result<SecretString, Key
     match keys::token_credential(name)? {
         Some(token) => Ok(token),
         None => keys::token_or_create(&state_dir.join(name), prefix),
+    }
+}
+
+/// The property as its cards name it. A hub without a desk may have no card key: then the desks alone know.
+fn property_id(state_dir: &Path) -> Option<Uuid> {
+    match CardKey::load(state_dir) {
+        Ok(key) => key.map(|key| key.property_id),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "jobs do not say which property they are for");
+            None
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The cards of a virtual encoder: which kinds there are, which lie on it, and which lay there before.
 
-use encoder_protocols::card_sim::{Card, ClassicCard, DumpError, Field, PlaceError, UnknownCard};
+use encoder_protocols::card_sim::{
+    Card, ClassicCard, DumpError, Field, Part4Card, Part4Kind, PlaceError, Type2Card, UnknownCard,
+};
 use encoder_protocols::family::classic::ClassicSize;
+use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::id::{Target, Uid, UidParseError};
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,16 +21,30 @@ const WALLET_CARDS_MAX: usize = 1000;
 pub enum SimulatedKind {
     /// MIFARE Classic of this size.
     Classic(ClassicSize),
+    /// Ultralight or NTAG.
+    Type2(Type2Kind),
+    /// A card of ISO/IEC 14443-4 that no credential goes on.
+    Part4(Part4Kind),
     /// A card that activates and answers nothing else.
     Unknown,
 }
 
 impl SimulatedKind {
     /// All kinds, in the order in which people are told of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 14] = [
         Self::Classic(ClassicSize::Mini),
         Self::Classic(ClassicSize::K1),
         Self::Classic(ClassicSize::K4),
+        Self::Type2(Type2Kind::Ultralight),
+        Self::Type2(Type2Kind::UltralightEv1Large),
+        Self::Type2(Type2Kind::UltralightEv1Small),
+        Self::Type2(Type2Kind::UltralightC),
+        Self::Type2(Type2Kind::Ntag213),
+        Self::Type2(Type2Kind::Ntag215),
+        Self::Type2(Type2Kind::Ntag216),
+        Self::Part4(Part4Kind::Desfire),
+        Self::Part4(Part4Kind::Payment),
+        Self::Part4(Part4Kind::Phone),
         Self::Unknown,
     ];
 
@@ -37,6 +54,16 @@ impl SimulatedKind {
             Self::Classic(ClassicSize::Mini) => "classic-mini",
             Self::Classic(ClassicSize::K1) => "classic-1k",
             Self::Classic(ClassicSize::K4) => "classic-4k",
+            Self::Type2(Type2Kind::Ultralight) => "ultralight",
+            Self::Type2(Type2Kind::UltralightEv1Large) => "ultralight-ev1",
+            Self::Type2(Type2Kind::UltralightEv1Small) => "ultralight-ev1-48",
+            Self::Type2(Type2Kind::UltralightC) => "ultralight-c",
+            Self::Type2(Type2Kind::Ntag213) => "ntag213",
+            Self::Type2(Type2Kind::Ntag215) => "ntag215",
+            Self::Type2(Type2Kind::Ntag216) => "ntag216",
+            Self::Part4(Part4Kind::Desfire) => "desfire",
+            Self::Part4(Part4Kind::Payment) => "emv",
+            Self::Part4(Part4Kind::Phone) => "phone",
             Self::Unknown => "unknown",
         }
     }
@@ -44,6 +71,8 @@ impl SimulatedKind {
     fn of(card: &Card) -> Self {
         match card {
             Card::Classic(card) => Self::Classic(card.size()),
+            Card::Type2(card) => Self::Type2(card.kind()),
+            Card::Part4(card) => Self::Part4(card.kind()),
             Card::Unknown(_) => Self::Unknown,
         }
     }
@@ -52,16 +81,44 @@ impl SimulatedKind {
     fn blank(self, uid: Uid) -> Card {
         match self {
             Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid)),
+            Self::Type2(kind) => Card::Type2(Type2Card::blank(kind, uid)),
+            Self::Part4(kind) => Card::Part4(Part4Card::new(kind, uid)),
             // SAK 40: a phone that offers NFCIP-1 and no card. Source: NXP AN10833, table "SAK coding".
             Self::Unknown => Card::Unknown(UnknownCard::new(Target::type_a(uid, [0x00, 0x04], 0x40))),
         }
     }
 
-    fn has_uid_of(self, len: usize) -> bool {
+    /// The lengths of UIDs that cards of the kind have; a new one gets the first.
+    fn uid_lengths(self) -> &'static [usize] {
         match self {
             // Source: MF1S50yyX/V1 data sheet, section 8.4: 7-byte UIDs and 4-byte NUIDs.
-            Self::Classic(_) => len == 4 || len == 7,
-            Self::Unknown => true,
+            Self::Classic(_) => &[4, 7],
+            // Source: their data sheets, "double size UID"; the same for DESFire.
+            Self::Type2(_) | Self::Part4(Part4Kind::Desfire) => &[7],
+            Self::Part4(Part4Kind::Payment) => &[4, 7],
+            // One that is made up for each field. Source: ISO/IEC 14443-3, 6.5.4.
+            Self::Part4(Part4Kind::Phone) => &[4],
+            Self::Unknown => &[4, 7, 10],
+        }
+    }
+
+    /// A UID for a new card.
+    fn random_uid(self) -> Result<Uid, CardsError> {
+        let len = self.uid_lengths().first().copied().unwrap_or(4);
+        loop {
+            let mut bytes = [0; 10];
+            getrandom::fill(&mut bytes).map_err(CardsError::Random)?;
+            // Single size: 08 marks a UID that changes at each activation, 88 is the cascade tag. Double size: NXP is
+            // manufacturer 04. Source: ISO/IEC 14443-3, 6.5.4; ISO/IEC 7816-6.
+            match (self, bytes.first_mut()) {
+                (Self::Part4(Part4Kind::Phone), Some(first)) => *first = 0x08,
+                (_, Some(first)) if len == 7 => *first = 0x04,
+                (_, Some(0x08 | 0x88)) => continue,
+                (_, Some(_) | None) => {}
+            }
+            if let Some(uid) = bytes.get(..len).and_then(Uid::new) {
+                return Ok(uid);
+            }
         }
     }
 }
@@ -94,11 +151,15 @@ pub enum CardSpecError {
         source: UidParseError,
     },
     /// A UID of a length that the kind does not have.
-    #[error("a {} has a UID of 4 or 7 bytes", kind.name())]
+    #[error("a card of kind {} has a UID of {} bytes", kind.name(), lengths(*kind))]
     UidLength {
         /// The kind.
         kind: SimulatedKind,
     },
+}
+
+fn lengths(kind: SimulatedKind) -> String {
+    kind.uid_lengths().iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 impl FromStr for CardSpec {
@@ -110,7 +171,7 @@ impl FromStr for CardSpec {
         let kind = kind.ok_or_else(|| CardSpecError::Kind { kind: name.into() })?;
         let uid = uid.map(|uid| uid.parse().map_err(|source| CardSpecError::Uid { uid: uid.into(), source }));
         let uid: Option<Uid> = uid.transpose()?;
-        if uid.is_some_and(|uid| !kind.has_uid_of(uid.as_bytes().len())) {
+        if uid.is_some_and(|uid| !kind.uid_lengths().contains(&uid.as_bytes().len())) {
             return Err(CardSpecError::UidLength { kind });
         }
         Ok(Self { kind, uid })
@@ -175,7 +236,7 @@ impl Wallet {
         if field.cards().len() >= FIELD_CARDS_MAX {
             return Err(CardsError::Full);
         }
-        let uid = spec.uid.map_or_else(random_uid, Ok)?;
+        let uid = spec.uid.map_or_else(|| spec.kind.random_uid(), Ok)?;
         if field.cards().iter().any(|card| card.uid() == uid) {
             return Err(PlaceError::SameUid(uid).into());
         }
@@ -199,7 +260,8 @@ impl Wallet {
         };
         match card {
             Card::Classic(card) => Ok(card.dump()),
-            Card::Unknown(_) => Err(CardsError::NoMemory { name: Name(card).to_string() }),
+            Card::Type2(card) => Ok(card.dump()),
+            Card::Part4(_) | Card::Unknown(_) => Err(CardsError::NoMemory { name: Name(card).to_string() }),
         }
     }
 
@@ -231,21 +293,8 @@ pub(super) fn load(field: &mut Field, image: &[u8]) -> Result<(), CardsError> {
     let name = Name(card).to_string();
     match card {
         Card::Classic(card) => card.load(image).map_err(|source| CardsError::Image { name, source }),
-        Card::Unknown(_) => Err(CardsError::NoMemory { name }),
-    }
-}
-
-/// A UID of four bytes as a single-size UID may be.
-fn random_uid() -> Result<Uid, CardsError> {
-    loop {
-        let mut uid = [0; 4];
-        getrandom::fill(&mut uid).map_err(CardsError::Random)?;
-        // 08 marks a UID that changes at each activation, 88 is the cascade tag. Source: ISO/IEC 14443-3, 6.5.4.
-        if let ([first, ..], Some(uid)) = (uid, Uid::new(&uid))
-            && !matches!(first, 0x08 | 0x88)
-        {
-            return Ok(uid);
-        }
+        Card::Type2(card) => card.load(image).map_err(|source| CardsError::Image { name, source }),
+        Card::Part4(_) | Card::Unknown(_) => Err(CardsError::NoMemory { name }),
     }
 }
 
@@ -266,11 +315,12 @@ mod tests {
         assert_eq!(spec("classic-1k:DEADBEEF").uid, Uid::new(&[0xDE, 0xAD, 0xBE, 0xEF]));
         let refused = |text: &str| text.parse::<CardSpec>().unwrap_err().to_string();
         assert_eq!(
-            refused("ntag213"),
-            "unknown kind of card \"ntag213\"; there are classic-mini, classic-1k, classic-4k, unknown"
+            refused("ntag424"),
+            "unknown kind of card \"ntag424\"; there are classic-mini, classic-1k, classic-4k, ultralight, ultralight-ev1, \
+             ultralight-ev1-48, ultralight-c, ntag213, ntag215, ntag216, desfire, emv, phone, unknown"
         );
         assert_eq!(refused("classic-1k:"), "\"\" is not a UID");
-        assert_eq!(refused("classic-1k:00112233445566778899"), "a classic-1k has a UID of 4 or 7 bytes");
+        assert_eq!(refused("classic-1k:00112233445566778899"), "a card of kind classic-1k has a UID of 4 or 7 bytes");
     }
 
     #[test]
@@ -280,7 +330,7 @@ mod tests {
         let uid = spec("classic-1k:deadbeef").uid.unwrap();
         match field.card_mut(uid).unwrap() {
             Card::Classic(card) => card.set_memory(BlockNumber::new(4), [0x5A; 16]),
-            Card::Unknown(_) => panic!("not what was placed"),
+            Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("not what was placed"),
         }
         assert_eq!(wallet.remove(&mut field), ["classic-1k:deadbeef"]);
         let memory = wallet.memory(&field).unwrap();

@@ -39,6 +39,7 @@ use crate::telemetry::metrics;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 /// How often open attempts are looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -76,7 +77,8 @@ pub(super) async fn encode(call: &Call, encoder: AcsEncoderId, target: Target) -
             credential.ok_or_else(|| ApiError::no::<AccessMethod>(id))?
         }
     };
-    let work = JobWork::Encode(encode_work(&mut transaction, &credential).await?);
+    let property_id = call.hub().property_id(workspace);
+    let work = JobWork::Encode(encode_work(property_id, &mut transaction, &credential).await?);
     let asked = Asked { action_type: ActionType::EncodeCredential, credential: Some(&credential), user: None, work };
     begin(call.hub(), transaction, &encoder, asked).await
 }
@@ -114,7 +116,11 @@ struct Asked<'a> {
     work: JobWork,
 }
 
-async fn encode_work(connection: &mut Connection, credential: &Credential) -> Result<EncodeWork, StoreError> {
+async fn encode_work(
+    property_id: Option<Uuid>,
+    connection: &mut Connection,
+    credential: &Credential,
+) -> Result<EncodeWork, StoreError> {
     let seconds = |time: Time| {
         time.card_seconds()
             .ok_or_else(|| StoreError::Value { expected: "a time that a card can carry", value: time.to_string() })
@@ -123,7 +129,7 @@ async fn encode_work(connection: &mut Connection, credential: &Credential) -> Re
     let on_card = credential.real_issue().map(|issue| issue.card_number.clone());
     Ok(EncodeWork {
         acs_credential_id: credential.acs_credential_id.0,
-        property_id: None,
+        property_id,
         starts_at: seconds(credential.times.starts_at)?,
         ends_at: credential.times.ends_at.map(seconds).transpose()?.unwrap_or(u32::MAX),
         doors: credential.doors.clone(),

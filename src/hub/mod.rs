@@ -60,7 +60,7 @@ use self::nodes::Nodes;
 pub use self::retention::Retention;
 pub use self::webhooks::WebhookPatience;
 use self::webhooks::{Mailroom, deliver};
-use crate::api::id::BridgeId;
+use crate::api::id::{BridgeId, WorkspaceId};
 use crate::clock;
 use crate::store::hub::SCHEMA;
 use crate::store::hub::acs_encoders;
@@ -81,6 +81,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// What a hub needs to know to serve.
 #[derive(Clone, Debug)]
@@ -97,6 +98,9 @@ pub struct Settings {
     pub bridge_token: SecretString,
     /// What it serves as its access system; `None` leaves what the database has.
     pub property: Option<PropertySettings>,
+    /// The property as its cards name it, where this is known: jobs say it, and a desk with another property's card key
+    /// refuses them.
+    pub property_id: Option<Uuid>,
     /// Whether the simulation endpoints are there.
     pub allow_simulate: bool,
     /// Whether webhooks may go to loopback and private addresses.
@@ -413,6 +417,12 @@ impl Hub {
     /// The access system of the first workspace, which the configuration names.
     fn system(&self) -> SystemIds {
         self.0.system
+    }
+
+    /// The property of a workspace as its cards name it. The hub has one of its own; what is on the cards of other workspaces
+    /// their desks alone know.
+    fn property_id(&self, workspace: WorkspaceId) -> Option<Uuid> {
+        self.0.settings.property_id.filter(|_| workspace == self.0.system.workspace_id)
     }
 
     fn live(&self) -> &Live {

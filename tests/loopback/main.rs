@@ -17,9 +17,11 @@ mod sysfs;
 const READERS: desk::Readers = desk::Readers::Serial;
 
 mod causes;
+mod families;
 mod faults;
 mod guests;
 mod hotplug;
+mod keys;
 mod links;
 mod ports;
 mod presence;

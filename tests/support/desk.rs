@@ -383,6 +383,11 @@ impl Desk {
         self.daemon.take().unwrap().wait().unwrap().code()
     }
 
+    /// Has the daemon read its configuration again.
+    pub fn reload(&self) {
+        kill_process(self.pid(), Signal::HUP).unwrap();
+    }
+
     /// Ends the daemon with SIGKILL.
     pub fn kill(&mut self) {
         kill_process(self.pid(), Signal::KILL).unwrap();

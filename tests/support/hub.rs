@@ -70,6 +70,7 @@ pub fn settings(database: String) -> Settings {
             time_zone: Some("Europe/Zurich".to_owned()),
             entrances: [101, 102, 103].map(|door| EntranceSettings { name: format!("Room {door}"), door }).to_vec(),
         }),
+        property_id: None,
         allow_simulate: true,
         webhook_allow_private: true,
         requests_per_second: 0,

@@ -4,9 +4,10 @@
 //! 10 and 12 (commands). One line each where a card is known to do something that they do not say.
 
 use super::access::{Allowed, DataRights, TrailerRights};
-use super::{Activation, Request};
+use super::{Activation, Request, Wear};
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, SectorNumber, SectorTrailer};
 use crate::id::{Target, Uid};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// Which key of a sector.
@@ -82,6 +83,7 @@ pub struct ClassicCard {
     /// What increment, decrement and restore leave for transfer.
     transfer_buffer: Option<[u8; 16]>,
     weak_bits: Option<WeakBits>,
+    wear: BTreeMap<BlockNumber, Wear>,
 }
 
 impl ClassicCard {
@@ -120,7 +122,16 @@ impl ClassicCard {
     }
 
     fn with_blocks(size: ClassicSize, uid: Uid, blocks: Vec<[u8; 16]>) -> Self {
-        Self { size, uid, blocks, activation: Activation::Idle, open: None, transfer_buffer: None, weak_bits: None }
+        Self {
+            size,
+            uid,
+            blocks,
+            activation: Activation::Idle,
+            open: None,
+            transfer_buffer: None,
+            weak_bits: None,
+            wear: BTreeMap::new(),
+        }
     }
 
     /// The whole memory, keys included.
@@ -174,6 +185,16 @@ impl ClassicCard {
         self.weak_bits = Some(WeakBits { block, mask, inverted: false });
     }
 
+    /// Wears a block out. A sector whose trailer is dead no longer opens.
+    pub fn wear_out(&mut self, block: BlockNumber, wear: Wear) {
+        self.wear.insert(block, wear);
+    }
+
+    /// How a block is worn, if it is.
+    pub fn wear(&self, block: BlockNumber) -> Option<Wear> {
+        self.wear.get(&block).copied()
+    }
+
     /// Takes REQA or WUPA; true when it answers. A selected card does not and falls back to IDLE or HALT.
     pub fn request(&mut self, request: Request) -> bool {
         self.forget_session();
@@ -220,7 +241,8 @@ impl ClassicCard {
             KeySlot::A => key_a,
             KeySlot::B => key_b,
         };
-        if stored != key || self.access_bits(sector).is_none() {
+        let is_dead = self.wear(sector.trailer()) == Some(Wear::Dead);
+        if stored != key || is_dead || self.access_bits(sector).is_none() {
             return self.fail(CardError::Silent);
         }
         self.open = Some(OpenSector { sector, slot });
@@ -265,7 +287,7 @@ impl ClassicCard {
     /// selected.
     pub fn write(&mut self, block: BlockNumber, data: &[u8; 16]) -> Result<(), CardError> {
         let content = self.prepare_write(block, data)?;
-        self.set_memory(block, content);
+        self.store(block, content);
         Ok(())
     }
 
@@ -324,8 +346,15 @@ impl ClassicCard {
     /// `Nak` without the right, without a value in the buffer, or outside the open sector.
     pub fn transfer(&mut self, block: BlockNumber) -> Result<(), CardError> {
         let content = self.prepare_transfer(block)?;
-        self.set_memory(block, content);
+        self.store(block, content);
         Ok(())
+    }
+
+    /// What a write does to memory that can still be written.
+    pub(super) fn store(&mut self, block: BlockNumber, content: [u8; 16]) {
+        if self.wear(block) != Some(Wear::Stuck) {
+            self.set_memory(block, content);
+        }
     }
 
     /// The content that a write would leave in the block, after all checks.
@@ -384,7 +413,8 @@ impl ClassicCard {
     /// The key slot and access bits for an access to `block`, or the refusal.
     fn session(&mut self, block: BlockNumber) -> Result<(KeySlot, AccessBits), CardError> {
         self.require_selected()?;
-        let open = self.open.filter(|open| open.sector == block.sector() && self.memory(block).is_some());
+        let is_dead = self.wear(block) == Some(Wear::Dead);
+        let open = self.open.filter(|open| open.sector == block.sector() && self.memory(block).is_some() && !is_dead);
         let bits = self.access_bits(block.sector());
         let (Some(open), Some(bits)) = (open, bits) else {
             return self.fail(CardError::Nak);

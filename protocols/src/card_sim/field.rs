@@ -1,13 +1,16 @@
 //! The cards on a reader, and how they leave it in the middle of a write.
 
-use super::{Card, CardError, ClassicCard, KeySlot, Request, ValueOperation};
+use super::part4::RATS;
+use super::type2::{AirAnswer, Deed};
+use super::{Card, CardError, ClassicCard, KeySlot, Request, Type2Card, ValueOperation};
 use crate::family::classic::BlockNumber;
+use crate::family::type2::PageNumber;
 use crate::id::{Target, Uid};
 use alloc::vec::Vec;
 
-/// What a block holds after the card left while it was written.
+/// What a block or a page holds after the card left while it was written. Of a page's four bytes, the first four count.
 ///
-/// UNVERIFIED: which of these a real Classic card shows; no source measures it, a tear-off bench would. Together they
+/// UNVERIFIED: which of these a real card shows; no source measures it, a tear-off bench would. Together they
 /// span erased, programmed and every mixture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Torn {
@@ -30,10 +33,10 @@ pub enum Torn {
 }
 
 impl Torn {
-    /// The torn content of a block that held `old` and should have held `new`.
-    pub fn content(self, old: &[u8; 16], new: &[u8; 16]) -> [u8; 16] {
+    /// The torn content of a block or page that held `old` and should have held `new`.
+    pub fn content<const N: usize>(self, old: &[u8; N], new: &[u8; N]) -> [u8; N] {
         let mixed = |is_new: &dyn Fn(usize) -> u8| {
-            let mut content = [0; 16];
+            let mut content = [0; N];
             for (index, ((byte, old), new)) in content.iter_mut().zip(old).zip(new).enumerate() {
                 let mask = is_new(index);
                 *byte = old & !mask | new & mask;
@@ -43,11 +46,15 @@ impl Torn {
         match self {
             Self::Before | Self::Old => *old,
             Self::New => *new,
-            Self::Zero => [0x00; 16],
-            Self::Ones => [0xFF; 16],
+            Self::Zero => [0x00; N],
+            Self::Ones => [0xFF; N],
             Self::Prefix(len) => mixed(&|index| if index < len { 0xFF } else { 0x00 }),
             Self::Mask(mask) => mixed(&|index| mask.get(index).copied().unwrap_or_default()),
-            Self::Exact(content) => content,
+            Self::Exact(exact) => {
+                let mut content = *old;
+                content.iter_mut().zip(exact).for_each(|(to, byte)| *to = byte);
+                content
+            }
         }
     }
 }
@@ -132,9 +139,18 @@ impl Field {
     pub fn classic(&self) -> Option<&ClassicCard> {
         let mut classics = self.cards.iter().filter_map(|card| match card {
             Card::Classic(card) => Some(card),
-            Card::Unknown(_) => None,
+            Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => None,
         });
         classics.next().filter(|_| classics.next().is_none())
+    }
+
+    /// The only Type 2 card on the reader, or `None` when there is another number of them.
+    pub fn type2(&self) -> Option<&Type2Card> {
+        let mut type2s = self.cards.iter().filter_map(|card| match card {
+            Card::Type2(card) => Some(card),
+            Card::Classic(_) | Card::Part4(_) | Card::Unknown(_) => None,
+        });
+        type2s.next().filter(|_| type2s.next().is_none())
     }
 
     /// Plans that all cards leave at the n-th write from now (1: the next), with this left in the block.
@@ -252,25 +268,79 @@ impl Field {
         uid: [u8; 4],
     ) -> Result<(), CardError> {
         self.auths += 1;
-        let card = self.selected()?;
+        let card = self.selected_classic()?;
         if card.uid().last_four() == uid { card.authenticate(block, slot, key) } else { card.fail(CardError::Silent) }
     }
 
-    /// Reads a block of the selected card.
+    /// Reads a block of the selected card, or four pages: the command is the same.
     ///
     /// # Errors
-    /// As [`ClassicCard::read`].
+    /// As [`ClassicCard::read`], or `Nak` where the page cannot be read.
     pub fn read(&mut self, block: BlockNumber) -> Result<[u8; 16], CardError> {
-        self.selected()?.read(block)
+        match self.selected()? {
+            Card::Classic(card) => card.read(block),
+            Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => match self.exchange(&[0x30, block.get()])? {
+                AirAnswer::Bytes(bytes) => bytes.try_into().map_err(|_| CardError::Silent),
+                AirAnswer::Ack => Err(CardError::Silent),
+            },
+        }
     }
 
-    /// Writes a block of the selected card, or tears it.
+    /// Writes a block of the selected card, or with the first four bytes a page, or tears it.
     ///
     /// # Errors
-    /// As [`ClassicCard::write`]; `Silent` when the card is torn away.
+    /// As [`ClassicCard::write`], or `Nak` where the page cannot be written; `Silent` when the card is torn away.
     pub fn write(&mut self, block: BlockNumber, data: &[u8; 16]) -> Result<(), CardError> {
-        let content = self.selected()?.prepare_write(block, data)?;
-        self.store(block, content)
+        match self.selected()? {
+            Card::Classic(card) => {
+                let content = card.prepare_write(block, data)?;
+                self.store(block, content)
+            }
+            // COMPATIBILITY WRITE, in two steps.
+            Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => {
+                self.exchange(&[0xA0, block.get()])?;
+                self.exchange(data).map(drop)
+            }
+        }
+    }
+
+    /// Sends a command to the selected card, both without CRC. What a Classic card says after its authentication is
+    /// enciphered and not for this.
+    ///
+    /// # Errors
+    /// `Nak` and `Silent` as the card has it; `Silent` when it is torn away.
+    pub fn exchange(&mut self, command: &[u8]) -> Result<AirAnswer, CardError> {
+        let deed = match self.selected()? {
+            Card::Type2(card) => card.handle(command),
+            Card::Part4(card) => match command {
+                [RATS, _parameters] => return card.rats().map(|ats| AirAnswer::Bytes(ats.to_vec())),
+                _ => Ok(Deed::Unknown),
+            },
+            Card::Classic(_) | Card::Unknown(_) => Ok(Deed::Unknown),
+        };
+        self.auths += u64::from(matches!(command.first(), Some(0x1A | 0x1B)));
+        match deed? {
+            Deed::Answer(answer) => Ok(answer),
+            Deed::Store(page, content) => self.store_page(page, content).map(|()| AirAnswer::Ack),
+            Deed::Unknown => {
+                self.disturb();
+                Err(CardError::Silent)
+            }
+        }
+    }
+
+    /// Sends a command to the selected card in blocks of ISO/IEC 14443-4.
+    ///
+    /// # Errors
+    /// `Silent` where the card does not speak that, or has not answered RATS.
+    pub fn command(&mut self, command: &[u8]) -> Result<Vec<u8>, CardError> {
+        match self.selected()? {
+            Card::Part4(card) => card.command(command),
+            Card::Classic(_) | Card::Type2(_) | Card::Unknown(_) => {
+                self.disturb();
+                Err(CardError::Silent)
+            }
+        }
     }
 
     /// Works on a value block of the selected card; only [`Field::transfer`] writes.
@@ -278,7 +348,7 @@ impl Field {
     /// # Errors
     /// As [`ClassicCard::value`].
     pub fn value(&mut self, operation: ValueOperation, block: BlockNumber, operand: u32) -> Result<(), CardError> {
-        self.selected()?.value(operation, block, operand)
+        self.selected_classic()?.value(operation, block, operand)
     }
 
     /// Writes the selected card's transfer buffer to a block, or tears that write.
@@ -286,7 +356,7 @@ impl Field {
     /// # Errors
     /// As [`ClassicCard::transfer`]; `Silent` when the card is torn away.
     pub fn transfer(&mut self, block: BlockNumber) -> Result<(), CardError> {
-        let content = self.selected()?.prepare_transfer(block)?;
+        let content = self.selected_classic()?.prepare_transfer(block)?;
         self.store(block, content)
     }
 
@@ -294,10 +364,25 @@ impl Field {
         let torn = self.count_down();
         if torn != Some(Torn::Before) {
             self.writes += 1;
-            let card = self.selected()?;
+            let card = self.selected_classic()?;
             let old = card.memory(block).copied().unwrap_or_default();
-            card.set_memory(block, torn.map_or(new, |torn| torn.content(&old, &new)));
+            card.store(block, torn.map_or(new, |torn| torn.content(&old, &new)));
         }
+        self.survives(torn)
+    }
+
+    fn store_page(&mut self, page: PageNumber, new: [u8; 4]) -> Result<(), CardError> {
+        let torn = self.count_down();
+        if let (true, Card::Type2(card)) = (torn != Some(Torn::Before), self.selected()?) {
+            let old = card.memory(page).copied().unwrap_or_default();
+            card.store(page, new, torn.map(|torn| torn.content(&old, &new)));
+            self.writes += 1;
+        }
+        self.survives(torn)
+    }
+
+    /// All cards leave where a write was torn.
+    fn survives(&mut self, torn: Option<Torn>) -> Result<(), CardError> {
         if torn.is_none() {
             return Ok(());
         }
@@ -316,13 +401,16 @@ impl Field {
         None
     }
 
+    fn selected(&mut self) -> Result<&mut Card, CardError> {
+        self.cards.iter_mut().find(|card| card.is_active()).ok_or(CardError::Silent)
+    }
+
     /// The selected Classic card; anything else stays silent.
-    fn selected(&mut self) -> Result<&mut ClassicCard, CardError> {
-        let card = self.cards.iter_mut().find(|card| card.is_active()).ok_or(CardError::Silent)?;
-        match card {
+    fn selected_classic(&mut self) -> Result<&mut ClassicCard, CardError> {
+        match self.selected()? {
             Card::Classic(card) => Ok(card),
-            Card::Unknown(card) => {
-                card.activation = card.activation.fallen();
+            other @ (Card::Type2(_) | Card::Part4(_) | Card::Unknown(_)) => {
+                other.disturb();
                 Err(CardError::Silent)
             }
         }

@@ -4,19 +4,25 @@
 //! | --- | --- |
 //! | `classic` | [`ClassicCard`]: a MIFARE Classic card with memory, keys, access conditions and activation states |
 //! | `access` | what the data sheet's access condition tables allow |
+//! | `type2/` | [`Type2Card`]: Ultralight and NTAG with memory, lock bits, passwords and keys |
+//! | `part4` | [`Part4Card`]: `DESFire`, payment cards and phones as far as it takes to tell them apart |
 //! | `field` | [`Field`]: the cards on a reader, and how they are torn away |
 //!
 //! What is left out: Crypto1 itself (a key is compared, nothing is enciphered), bit errors on the air, weak bits
-//! other than those set by [`ClassicCard::set_weak_bits`].
+//! other than those set by [`ClassicCard::set_weak_bits`] and [`Type2Card::set_weak_bits`].
 
 mod access;
 mod classic;
 mod field;
+mod part4;
 #[cfg(test)]
 mod tests;
+mod type2;
 
 pub use classic::{CardError, ClassicCard, DumpError, KeySlot, ValueOperation};
 pub use field::{Field, PlaceError, Torn};
+pub use part4::{Part4Card, Part4Kind, RATS};
+pub use type2::{AirAnswer, Type2Card};
 
 use crate::id::{Target, Uid};
 
@@ -25,7 +31,11 @@ use crate::id::{Target, Uid};
 pub enum Card {
     /// MIFARE Classic.
     Classic(ClassicCard),
-    /// A card that activates and answers nothing else: a phone, a payment card.
+    /// Ultralight or NTAG.
+    Type2(Type2Card),
+    /// `DESFire`, payment card or phone.
+    Part4(Part4Card),
+    /// A card that activates and answers nothing else.
     Unknown(UnknownCard),
 }
 
@@ -34,6 +44,8 @@ impl Card {
     pub fn target(&self) -> Target {
         match self {
             Self::Classic(card) => card.target(),
+            Self::Type2(card) => card.target(),
+            Self::Part4(card) => card.target(),
             Self::Unknown(card) => card.target,
         }
     }
@@ -46,6 +58,8 @@ impl Card {
     fn forget_session(&mut self) {
         match self {
             Self::Classic(card) => card.forget_session(),
+            Self::Type2(card) => card.forget_session(),
+            Self::Part4(card) => card.forget_session(),
             Self::Unknown(_) => {}
         }
     }
@@ -53,6 +67,8 @@ impl Card {
     fn activation(&mut self) -> &mut Activation {
         match self {
             Self::Classic(card) => card.activation_mut(),
+            Self::Type2(card) => card.activation_mut(),
+            Self::Part4(card) => card.activation_mut(),
             Self::Unknown(card) => &mut card.activation,
         }
     }
@@ -61,6 +77,8 @@ impl Card {
     pub fn request(&mut self, request: Request) -> bool {
         match self {
             Self::Classic(card) => card.request(request),
+            Self::Type2(card) => card.request(request),
+            Self::Part4(card) => card.request(request),
             Self::Unknown(card) => card.activation.request(request),
         }
     }
@@ -71,6 +89,10 @@ impl Card {
             Self::Classic(card) => {
                 card.select();
             }
+            Self::Type2(card) => {
+                card.select();
+            }
+            Self::Part4(card) => card.select(),
             Self::Unknown(card) => card.activation = card.activation.selected(),
         }
     }
@@ -79,6 +101,8 @@ impl Card {
     pub fn halt(&mut self) {
         match self {
             Self::Classic(card) => card.halt(),
+            Self::Type2(card) => card.halt(),
+            Self::Part4(card) => card.halt(),
             Self::Unknown(card) => card.activation = Activation::Halt,
         }
     }
@@ -94,6 +118,8 @@ impl Card {
     pub fn power_off(&mut self) {
         match self {
             Self::Classic(card) => card.power_off(),
+            Self::Type2(card) => card.power_off(),
+            Self::Part4(card) => card.power_off(),
             Self::Unknown(card) => card.activation = Activation::Idle,
         }
     }
@@ -102,10 +128,21 @@ impl Card {
     pub fn is_active(&self) -> bool {
         let activation = match self {
             Self::Classic(card) => card.activation(),
+            Self::Type2(card) => card.activation(),
+            Self::Part4(card) => card.activation(),
             Self::Unknown(card) => card.activation,
         };
         matches!(activation, Activation::Active { .. })
     }
+}
+
+/// How memory wears out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wear {
+    /// What is written does not stay, though the card says so.
+    Stuck,
+    /// The card refuses to read and to write it.
+    Dead,
 }
 
 /// A card of a kind that is not simulated.

@@ -5,6 +5,7 @@
 pub mod classic;
 pub mod other;
 pub mod type2;
+pub mod ultralight_c;
 
 use crate::id::Target;
 use classic::ClassicSize;

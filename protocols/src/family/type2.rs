@@ -190,6 +190,10 @@ pub fn recognise(target: &Target) -> Option<CardKind> {
 /// `GET_VERSION`, as the card hears it.
 pub const GET_VERSION: u8 = 0x60;
 
+/// How many pages one exchange of `FAST_READ` asks for: with everything around them they fit a normal frame of a PN532 (255
+/// bytes) and a short APDU (256).
+pub const FAST_READ_PAGES_MAX: u8 = 60;
+
 /// The page of the capability container.
 pub const CAPABILITY_CONTAINER: u8 = 3;
 

@@ -2,10 +2,11 @@
 
 use crate::support::{Answer, Pair, authenticate, authenticate_with, card, content, read, sector, uid4, uid7, write};
 use crate::{run_script, script, script_answers};
-use encoder_protocols::card_sim::{Card, ClassicCard, Torn, UnknownCard};
+use encoder_protocols::card_sim::{Card, ClassicCard, Part4Card, Part4Kind, Torn, Type2Card, UnknownCard};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError};
 use encoder_protocols::dialect::READERS;
 use encoder_protocols::family::classic::{AccessBits, ClassicSize, KeyA, KeyB, SectorKey, SectorTrailer};
+use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::family::{CardKind, FAMILIES, identify};
 use encoder_protocols::id::{Detection, Target};
 use std::time::Duration;
@@ -13,10 +14,12 @@ use std::time::Duration;
 #[test]
 fn every_family_is_detected_and_told_apart() {
     let part4 = Target::type_a(uid4(), [0x03, 0x44], 0x20);
-    let unknown = Target::type_a(uid7(), [0x00, 0x44], 0x00);
+    let unknown = Target::type_a(uid7(), [0x00, 0x44], 0x40);
     let mut samples = vec![
         (Card::Unknown(UnknownCard::new(part4)), CardKind::Iso14443Part4),
         (Card::Unknown(UnknownCard::new(unknown)), CardKind::Unknown),
+        (Card::Type2(Type2Card::blank(Type2Kind::Ntag213, uid7())), CardKind::Type2),
+        (Card::Part4(Part4Card::new(Part4Kind::Desfire, uid7())), CardKind::Iso14443Part4),
     ];
     for size in [ClassicSize::Mini, ClassicSize::K1, ClassicSize::K4] {
         for uid in [uid4(), uid7()] {

@@ -3,7 +3,7 @@
 use super::super::order::{CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, Intent, Limits, ScanOrder};
 use super::super::session::{Session, Trouble};
 use super::super::{erase, work};
-use super::cards::{Card, uid};
+use super::cards::Item;
 use super::wrong::{self, Wrong};
 use crate::clock::Deadline;
 use crate::config::Personalize;
@@ -13,10 +13,12 @@ use crate::transport::memory::Memory;
 use encoder_protocols::card_sim::Torn;
 use encoder_protocols::dialect::pcsc_storage::profile;
 use encoder_protocols::dialect::reader;
-use encoder_protocols::family::classic::ClassicSize;
-use encoder_protocols::id::Detection;
+use encoder_protocols::id::{Detection, Uid};
 use encoder_protocols::layout::keys::PropertyKey;
+use encoder_protocols::layout::ndef::Ndef;
 use encoder_protocols::layout::record::Record;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -60,10 +62,16 @@ pub(super) struct Rig {
     session: Session,
     key: CardKey,
     intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
+    /// What phones are shown.
+    pub(super) ndef: Option<Ndef>,
     /// Exchanges with the reader that the last job made, from its first search for the card on.
     pub(super) trips: u64,
     /// Encodes by a layout that is wrong.
-    pub(super) wrong: Option<(Wrong, ClassicSize)>,
+    pub(super) wrong: Option<Wrong>,
+    /// The card that lies there.
+    uid: Uid,
+    /// What the journal knows of cards that were begun and not verified.
+    begun: Arc<Mutex<BTreeSet<Uid>>>,
 }
 
 /// The property's card key.
@@ -82,8 +90,11 @@ impl Rig {
         let mut session = Session::new(Link::Memory(memory), CancellationToken::new());
         session.open().await.expect("the reader opens");
         let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
+        let begun = Arc::new(Mutex::new(BTreeSet::new()));
+        let journal = begun.clone();
         tokio::spawn(async move {
-            while let Some((_, written)) = intents.recv().await {
+            while let Some((intent, written)) = intents.recv().await {
+                journal.lock().unwrap().insert(intent.card);
                 let _the_job_has_ended = written.send(true);
             }
         });
@@ -91,8 +102,11 @@ impl Rig {
             session,
             key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() },
             intent,
+            ndef: None,
             trips: 0,
             wrong: None,
+            begun,
+            uid: super::cards::uid(),
         }
     }
 
@@ -104,8 +118,8 @@ impl Rig {
     }
 
     /// Reads the card, as a scan does.
-    pub(super) async fn scan(&mut self, card: &Card) -> CardRead {
-        self.memory().field().place(card.clone()).expect("nothing lies there");
+    pub(super) async fn scan(&mut self, item: &Item) -> CardRead {
+        self.memory().field().place(item.card.clone()).expect("nothing lies there");
         self.see().await;
         let minute = Deadline::after(Duration::from_mins(1));
         let order = ScanOrder {
@@ -132,9 +146,10 @@ impl Rig {
     }
 
     /// Puts a card on, does the job as the device's task would, and takes the card away.
-    pub(super) async fn run(&mut self, card: &mut Card, job: &Job, tear: Option<Tear>) -> End {
-        let field = self.memory().field();
-        field.place(card.clone()).expect("nothing lies there");
+    pub(super) async fn run(&mut self, item: &mut Item, job: &Job, tear: Option<Tear>) -> End {
+        self.uid = item.card.uid();
+        *self.begun.lock().unwrap() = item.begun.then_some(self.uid).into_iter().collect();
+        self.memory().field().place(item.card.clone()).expect("nothing lies there");
         self.see().await;
         if let Some(tear) = tear {
             self.memory().set_comes_back(tear.comes_back);
@@ -144,7 +159,10 @@ impl Rig {
         let end = self.job(job).await;
         self.trips = self.round_trips() - before;
         let end = match end {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.begun.lock().unwrap().clear();
+                Ok(())
+            }
             Err((failure, trouble)) => {
                 if let Some(trouble) = trouble {
                     self.session.recover(trouble).await.expect("a reader in memory is never lost");
@@ -155,8 +173,9 @@ impl Rig {
         self.session.rest().await;
         self.memory().set_comes_back(false);
         let mut cards = self.memory().field().remove_all();
-        *card = cards.pop().expect("the card is somewhere");
+        item.card = cards.pop().expect("the card is somewhere");
         assert!(cards.is_empty(), "one card");
+        item.begun = !self.begun.lock().unwrap().is_empty();
         end
     }
 
@@ -173,7 +192,7 @@ impl Rig {
     async fn job(&mut self, job: &Job) -> Result<(), (Failure, Option<Trouble>)> {
         match job {
             Job::Encode(record) => match self.wrong {
-                Some((wrong, size)) => wrong::encode(&mut self.session, wrong, record, size).await,
+                Some(wrong) => wrong::encode(&mut self.session, wrong, record, &self.key).await,
                 None => self.encode(record).await.map(drop),
             },
             Job::Erase => self.erase().await.map(drop),
@@ -187,6 +206,8 @@ impl Rig {
             key: self.key.clone(),
             only_card: None,
             personalize: Personalize::Auto,
+            ndef: self.ndef.clone(),
+            begun: self.begun.lock().unwrap().clone(),
             new_presentation: false,
             limits: Limits { card: minute, first_write: minute, end: minute },
             stop: CancellationToken::new(),
@@ -198,8 +219,10 @@ impl Rig {
 
     async fn erase(&mut self) -> work::End<EraseEnd> {
         let order = EraseOrder {
-            card: uid(),
+            card: self.uid,
             key: self.key.clone(),
+            begun: self.begun.lock().unwrap().contains(&self.uid),
+            intent: self.intent.clone(),
             end: Deadline::after(Duration::from_mins(1)),
             stop: CancellationToken::new(),
         };

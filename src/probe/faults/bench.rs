@@ -128,6 +128,7 @@ impl Bench {
             api_key: if is_own { token(API_KEY_FILE) } else { other() },
             bridge_token: if is_own { token(BRIDGE_TOKEN_FILE) } else { other() },
             property: None,
+            property_id: None,
             allow_simulate: false,
             webhook_allow_private: true,
             requests_per_second: 0,

@@ -7,12 +7,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use uuid::Uuid;
 
 /// The daemon's state database.
-pub const SCHEMA: Schema =
-    Schema { name: "state", migrations: &[include_str!("0001_start.sql"), include_str!("0002_twins.sql")] };
+pub const SCHEMA: Schema = Schema {
+    name: "state",
+    migrations: &[include_str!("0001_start.sql"), include_str!("0002_twins.sql"), include_str!("0003_begun_cards.sql")],
+};
 
 /// The file in the state directory.
 pub const FILE: &str = "state.db";
@@ -20,6 +23,9 @@ pub const FILE: &str = "state.db";
 /// How long an ended job stays in the journal. A hub offers a job again only until its result is acknowledged, and an
 /// attempt lives for seconds; a week is for people who ask what happened.
 const JOURNAL_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// How long a card that was begun and not finished is held to be ours. Somebody else may write it meanwhile.
+const BEGUN_KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// The daemon's state database.
 #[derive(Clone, Debug)]
@@ -70,6 +76,10 @@ impl State {
         let mut write = database.begin(Realm::Common).await?;
         sqlx::query("DELETE FROM journal WHERE outcome IS NOT NULL AND updated_at < $1")
             .bind(clock::wall_ms() - JOURNAL_KEPT_MS)
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("DELETE FROM begun_cards WHERE begun_at < $1")
+            .bind(clock::wall_ms() - BEGUN_KEPT_MS)
             .execute(&mut *write)
             .await?;
         write.commit().await?;
@@ -208,8 +218,32 @@ impl State {
             .bind(clock::wall_ms())
             .execute(&mut *write)
             .await?;
+        begin_card(&mut write, card_number).await?;
         write.commit().await?;
         Ok(())
+    }
+
+    /// Writes down that a card is about to be written.
+    pub async fn card_begun(&self, card_number: &str) -> Result<(), StoreError> {
+        let mut write = self.database.begin(Realm::Common).await?;
+        begin_card(&mut write, card_number).await?;
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets that a card was begun: what is on it has been verified.
+    pub async fn card_settled(&self, card_number: &str) -> Result<(), StoreError> {
+        let mut write = self.database.begin(Realm::Common).await?;
+        settle_card(&mut write, card_number).await?;
+        write.commit().await?;
+        Ok(())
+    }
+
+    /// The cards whose writing was begun here and not verified, by their UIDs in hex.
+    pub async fn begun_cards(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut read = self.database.read().await?;
+        let rows = sqlx::query("SELECT card_number FROM begun_cards").fetch_all(&mut *read).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Writes down how a job ended and queues its result, both or neither. The first outcome stays.
@@ -227,6 +261,9 @@ impl State {
         .await?;
         if first.is_some() {
             queue(&mut write, result).await?;
+        }
+        if let Outcome::Encoded(encoded) = &result.outcome {
+            settle_card(&mut write, &encoded.card_number).await?;
         }
         write.commit().await?;
         Ok(())
@@ -322,6 +359,23 @@ async fn set_link(
     Ok(())
 }
 
+async fn begin_card(write: &mut super::Connection, card_number: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO begun_cards (card_number, begun_at) VALUES ($1, $2)
+         ON CONFLICT (card_number) DO UPDATE SET begun_at = $2",
+    )
+    .bind(card_number)
+    .bind(clock::wall_ms())
+    .execute(write)
+    .await?;
+    Ok(())
+}
+
+async fn settle_card(write: &mut super::Connection, card_number: &str) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM begun_cards WHERE card_number = $1").bind(card_number).execute(write).await?;
+    Ok(())
+}
+
 async fn queue(write: &mut super::Connection, result: &ResultRequest) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO outbox (action_attempt_id, result, created_at) VALUES ($1, $2, $3)
@@ -377,7 +431,7 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::bridge::{JobWork, Scanned};
+    use crate::api::bridge::{Encoded, JobWork, Scanned};
 
     async fn state() -> (tempfile::TempDir, State) {
         let dir = tempfile::tempdir().unwrap();
@@ -422,6 +476,37 @@ mod tests {
         assert_eq!(state.unfinished().await.unwrap().len(), 1);
         let (outbox, journal) = state.waiting().await.unwrap();
         assert_eq!((outbox, journal.count, journal.oldest_ms.is_some()), (Waiting::default(), 1, true));
+    }
+
+    #[tokio::test]
+    async fn a_card_is_begun_until_what_is_on_it_was_verified() {
+        let (dir, state) = state().await;
+        state.journal_begin(&job(1), 1000).await.unwrap();
+        state.journal_touch(job(1).action_attempt_id, "04a1b2c3", "1. write").await.unwrap();
+        state.card_begun("04ffffff").await.unwrap();
+        state.journal_finish(&result("04a1b2c3")).await.unwrap();
+        drop(state);
+        let state = State::open(dir.path()).await.unwrap();
+        let begun = state.begun_cards().await.unwrap();
+        assert_eq!(begun, BTreeSet::from(["04a1b2c3".to_owned(), "04ffffff".to_owned()]), "a scan verifies nothing");
+        let mut second = job(1);
+        second.action_attempt_id = Uuid::from_u128(9);
+        state.journal_begin(&second, 1000).await.unwrap();
+        let encoded = Encoded {
+            card_number: "04a1b2c3".to_owned(),
+            issued_at: 1000,
+            overwritten: None,
+            overwritten_number: None,
+            simulated: true,
+        };
+        let end = ResultRequest {
+            action_attempt_id: second.action_attempt_id,
+            outcome: Outcome::Encoded(encoded),
+            ..result("04a1b2c3")
+        };
+        state.journal_finish(&end).await.unwrap();
+        state.card_settled("04ffffff").await.unwrap();
+        assert!(state.begun_cards().await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! A reader with storage card commands from its own end, for the virtual encoder and for tests.
 //!
 //! What it models: ATR by card, key slots, authentication that ends with any failure, status words by profile, LED and
-//! buzzer, firmware, the PN532 inside an ACR122U. What it does not: ISO/IEC 14443-4 exchanges, value blocks, Type 2 pages.
+//! buzzer, firmware, the PN532 inside an ACR122U, pages of Type 2 cards, APDUs to cards of ISO/IEC 14443-4. What it does not:
+//! value blocks.
 //!
 //! UNVERIFIED: everything that the profiles do not cite; above all that a reader selects a card anew for `FF CA` and
 //! `FF 86`, that of two cards it takes the one with the lowest UID, and that an ACR122U does not find its card again
@@ -10,7 +11,7 @@
 use super::profiles::{Direct, Errors, Feedback, FirmwareQuestion, KEY_FORMS, KeyForm, Profile};
 use crate::apdu::{CLASS, instruction};
 use crate::atr;
-use crate::card_sim::{CardError, Field, KeySlot, Request};
+use crate::card_sim::{Card, CardError, Field, KeySlot, Request};
 use crate::dialect::pn532::frame::{Decoder, Frame, Payload};
 use crate::dialect::pn532::{self, Pn532Device};
 use crate::dialect::{CardAnswer, CardDevice, Counters, Device};
@@ -158,6 +159,9 @@ impl PcscStorageDevice {
     }
 
     fn carry_out(&mut self, apdu: &[u8]) -> Vec<u8> {
+        if let Some(answer) = self.card_carries_out(apdu) {
+            return answer;
+        }
         let [CLASS, ins, p1, p2, rest @ ..] = apdu else {
             let result = Err(if apdu.len() < 4 { Refusal::Length } else { Refusal::Unknown });
             return self.answer(result);
@@ -181,8 +185,25 @@ impl PcscStorageDevice {
         self.answer(result)
     }
 
+    /// What is not for the reader is for a card that takes APDUs; it answers with a status word of its own, or has left.
+    fn card_carries_out(&mut self, apdu: &[u8]) -> Option<Vec<u8>> {
+        let uid = self.active?;
+        let is_part4 = matches!(self.field_ref().card_mut(uid), Some(Card::Part4(_)));
+        let is_for_it = is_part4 && apdu.first().is_some_and(|class| *class != CLASS);
+        is_for_it.then(|| self.field_ref().command(apdu).unwrap_or_default())
+    }
+
+    fn historical_bytes(&mut self) -> Result<Vec<u8>, Refusal> {
+        let uid = self.select().ok_or(Refusal::Gone)?;
+        match self.field_ref().card_mut(uid) {
+            Some(Card::Part4(card)) => Ok(card.historical_bytes().to_vec()),
+            Some(Card::Classic(_) | Card::Type2(_) | Card::Unknown(_)) | None => Err(Refusal::Unknown),
+        }
+    }
+
     fn get_data(&mut self, p1: u8, p2: u8) -> Result<Vec<u8>, Refusal> {
         match (p1, p2) {
+            (0x01, 0x00) => self.historical_bytes(),
             (0x00, 0x00) => {
                 self.counters.detects += 1;
                 self.select().map(|uid| uid.as_bytes().to_vec()).ok_or(Refusal::Gone)
@@ -238,10 +259,22 @@ impl PcscStorageDevice {
     }
 
     fn write(&mut self, block: u8, rest: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let [0x10, data @ ..] = rest else { return Err(Refusal::Length) };
-        let data = data.try_into().map_err(|_| Refusal::Length)?;
+        let [lc, data @ ..] = rest else { return Err(Refusal::Length) };
+        if data.len() != usize::from(*lc) {
+            return Err(Refusal::Length);
+        }
         let uid = self.opened()?;
-        match self.field_ref().write(BlockNumber::new(block), data) {
+        let is_type2 = matches!(self.field_ref().card_mut(uid), Some(Card::Type2(_)));
+        let written = match (data.first_chunk::<16>(), data) {
+            (Some(block_data), _) if data.len() == 16 && !is_type2 => {
+                self.field_ref().write(BlockNumber::new(block), block_data)
+            }
+            (None, [b0, b1, b2, b3]) if is_type2 => {
+                self.field_ref().exchange(&[pn532::mifare::WRITE_PAGE, block, *b0, *b1, *b2, *b3]).map(drop)
+            }
+            _ => return Err(Refusal::Length),
+        };
+        match written {
             Ok(()) => Ok(Vec::new()),
             Err(error) => Err(self.refusal(uid, error, Refusal::Access)),
         }
@@ -253,11 +286,11 @@ impl PcscStorageDevice {
     }
 
     fn refusal(&mut self, uid: Uid, error: CardError, refused: Refusal) -> Refusal {
-        let is_classic = self.field_ref().card_mut(uid).map(|card| identify(&card.target()));
-        match (is_classic, error) {
+        let kind = self.field_ref().card_mut(uid).map(|card| identify(&card.target()));
+        match (kind, error) {
             (None, _) => Refusal::Gone,
-            (Some(CardKind::Classic(_)), CardError::Nak | CardError::Silent) => refused,
-            (Some(CardKind::Type2 | CardKind::Iso14443Part4 | CardKind::Unknown), _) => Refusal::WrongCard,
+            (Some(CardKind::Classic(_) | CardKind::Type2), CardError::Nak | CardError::Silent) => refused,
+            (Some(CardKind::Iso14443Part4 | CardKind::Unknown), _) => Refusal::WrongCard,
         }
     }
 
@@ -385,14 +418,22 @@ impl CardDevice for PcscStorageDevice {
 }
 
 impl PcscStorageDevice {
+    /// Historical bytes of a card that has an ATS.
+    fn history(&self, target: &Target) -> &'static [u8] {
+        let card = self.chip.cards().iter().find(|card| card.uid() == target.uid);
+        match card {
+            Some(Card::Part4(card)) => card.historical_bytes(),
+            Some(Card::Classic(_) | Card::Type2(_) | Card::Unknown(_)) | None => &[],
+        }
+    }
+
     fn atr(&self, target: &Target) -> Vec<u8> {
         match identify(target) {
             CardKind::Classic(ClassicSize::Mini) => atr::storage_card(atr::name::CLASSIC_MINI),
             CardKind::Classic(ClassicSize::K1) => atr::storage_card(atr::name::CLASSIC_1K),
             CardKind::Classic(ClassicSize::K4) => atr::storage_card(atr::name::CLASSIC_4K),
             CardKind::Type2 => atr::storage_card(atr::name::ULTRALIGHT),
-            // No historical bytes: what an ATS holds is not modelled.
-            CardKind::Iso14443Part4 => atr::part4_card(&[]),
+            CardKind::Iso14443Part4 => atr::part4_card(self.history(target)),
             CardKind::Unknown => match (target.atqa_sak(), self.profile.errors) {
                 (Some((_, sak)), Errors::Acs) => atr::storage_card(u16::from_be_bytes([0xFF, sak])),
                 (Some(_) | None, _) => atr::storage_card(0x0000),

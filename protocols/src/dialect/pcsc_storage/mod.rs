@@ -5,7 +5,9 @@
 //! | MIFARE Classic (detect, authenticate, read, write) | yes |
 //! | two cards at once | told on the ACR122U; elsewhere the reader picks one and does not say so |
 //! | LED and buzzer | ACR122U, ACR1252U, ACR1281U |
-//! | Type 2 (Ultralight, NTAG), ISO/IEC 14443-4 | recognised only |
+//! | Type 2 (Ultralight, NTAG): pages | yes |
+//! | Type 2: version, fast read, password, 3DES authentication | on the ACR122U, through its PN532; elsewhere no |
+//! | ISO/IEC 14443-4 | SELECT, to tell what it is |
 //!
 //! | file | what |
 //! | --- | --- |

@@ -131,6 +131,11 @@ impl Link {
         self.suspect = true;
     }
 
+    /// Whether the exchange that has just ended went smoothly, so that its command reached the card once.
+    pub(super) fn was_smooth(&self) -> bool {
+        !self.suspect
+    }
+
     /// Whether anything other than zeros was passed over in this card command.
     pub(super) fn heard_something(&self) -> bool {
         self.damaged + self.decoder.skipped() > 0

@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | MIFARE Classic (detect, authenticate, read, write) | yes |
 //! | line speeds 9600 to 921600 baud, found again after a crash | yes, works at 115200 |
-//! | Type 2 (Ultralight, NTAG), ISO/IEC 14443-4 | recognised only |
+//! | Type 2 (Ultralight, NTAG): pages, version, fast read, password, 3DES authentication | yes |
+//! | ISO/IEC 14443-4 | SELECT, to tell what it is |
 //! | `FeliCa`, type B, peer to peer, card emulation | no |
 //!
 //! | file | what |
@@ -199,4 +200,10 @@ pub mod mifare {
     pub const RESTORE: u8 = 0xC2;
     /// Store a value block.
     pub const TRANSFER: u8 = 0xB0;
+    /// Write a page of four bytes. Source: NTAG213/215/216 data sheet, 10.4.
+    pub const WRITE_PAGE: u8 = 0xA2;
+    /// Read pages from one to another. Source: the same, 10.3.
+    pub const FAST_READ: u8 = 0x3A;
+    /// Open with a password. Source: the same, 10.7.
+    pub const PASSWORD: u8 = 0x1B;
 }

@@ -1,7 +1,7 @@
 //! Opening a sector: the key into a slot of the reader, then the sector with that slot.
 
 use super::super::profiles::{KEY_FORMS, KeyForm, KeyPlace};
-use super::{DUMMY, Doubt, PcscStorageHost, Power, Selection, Stage, Trouble, uid_of};
+use super::{DUMMY, Doubt, Next, PcscStorageHost, Power, Selection, Stage, Trouble, uid_of};
 use crate::apdu::{Apdu, Cause, Response, StatusWord, instruction};
 use crate::command::{CardReply, DialectError};
 use crate::family::classic::{Key, SectorNumber};
@@ -28,7 +28,7 @@ impl PcscStorageHost {
             Selection::Nothing => self.fail(DialectError::CardGone),
             Selection::Several => self.fail(DialectError::Several),
             Selection::Active(_) => self.load_key(login),
-            Selection::Lost(_) => self.power(Power::Relist(login)),
+            Selection::Lost(_) => self.power(Power::Relist(Next::Login(login))),
         }
     }
 
@@ -169,7 +169,7 @@ impl PcscStorageHost {
     fn next_rung(&mut self, mut login: Login) {
         login.rung += 1;
         if self.form(login.rung).is_some() {
-            self.power(Power::Relist(login));
+            self.power(Power::Relist(Next::Login(login)));
         } else {
             self.no_slot(&login);
         }
@@ -181,12 +181,15 @@ impl PcscStorageHost {
         self.fail(if login.tried { DialectError::AuthenticationFailed } else { DialectError::Unsupported });
     }
 
-    pub(super) fn relisted(&mut self, response: &[u8], login: Login) {
+    pub(super) fn relisted(&mut self, response: &[u8], next: Next) {
         let Selection::Lost(target) = self.selection else { return self.fail(DialectError::CardGone) };
         match uid_of(response) {
             Some(uid) if uid == target.uid => {
                 self.selection = Selection::Active(target);
-                self.load_key(login);
+                match next {
+                    Next::Login(login) => self.load_key(login),
+                    Next::Ask(ask) => self.tell(ask),
+                }
             }
             Some(_) => self.fail(DialectError::CardChanged),
             None => self.fail(DialectError::CardGone),

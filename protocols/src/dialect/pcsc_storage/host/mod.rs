@@ -1,18 +1,20 @@
 //! The daemon's end: card commands as APDUs to a reader that carries them out.
 
+mod card;
 mod login;
 
 use super::profiles::{Direct, Feedback, FirmwareQuestion, LIST_TWO, LISTED, Profile};
 use super::{Learnt, signals};
 use crate::apdu::{Apdu, Cause, Response, StatusWord, instruction};
 use crate::atr;
-use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo};
+use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo, Secret};
 use crate::dialect::{CardDialect, CardFailure, CardInput, CardOutput};
 use crate::family::classic::{BlockNumber, SectorKey, SectorNumber};
 use crate::family::{CardKind, identify};
 use crate::id::{Activation, AtrCard, Detection, Target, Uid};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
+use card::Ask;
 use login::Login;
 
 /// What an empty slot is left with, and what every new card has: no secret.
@@ -46,6 +48,14 @@ enum Doubt {
     Login(Login, Trouble),
     /// A block was not read or written.
     Access(u8, Trouble),
+    /// The card has refused, or was not there.
+    Refused(DialectError),
+}
+
+/// What the card is started anew for.
+enum Next {
+    Login(Login),
+    Ask(Ask),
 }
 
 /// How a command to the card went wrong.
@@ -63,7 +73,7 @@ enum Power {
     /// Look, after the cards were counted; `None` where that told nothing.
     Counted(Option<Detection>),
     LookAgain,
-    Relist(Login),
+    Relist(Next),
     Reset,
 }
 
@@ -75,11 +85,12 @@ enum Stage {
     PowerCycle(Power),
     Count,
     Uid { again: bool },
-    Relist(Login),
+    Relist(Next),
     LoadKey(Login),
     Authenticate(Login),
     Read,
     Write,
+    Ask(Ask),
     Presence(Doubt),
     Overwrite(u8),
     Disconnect,
@@ -89,7 +100,8 @@ enum Stage {
 /// The host side of a reader with storage card commands.
 ///
 /// APDUs when nothing goes wrong: `Detect` one, `Authenticate` one, and one more for a key that is not in its slot
-/// yet, `Read` and `Write` one, `Release` one for each slot that held a secret; the rest none.
+/// yet, `UltralightCAuth` two, `FastRead` one for each 60 pages, everything else that is said to a card one, `Release` one
+/// for each slot that held a secret; the rest none.
 ///
 /// A key is loaded in the transaction in which it is used, and only into volatile memory. A key that is still in a slot
 /// when the card leaves can only be overwritten at the next card, since readers take APDUs with a card only.
@@ -212,7 +224,7 @@ impl PcscStorageHost {
                 self.counted = matches!(detection, Detection::One(_));
                 self.detected(detection);
             }
-            Power::Relist(login) => self.transmit(Stage::Relist(login), Apdu::uid()),
+            Power::Relist(next) => self.transmit(Stage::Relist(next), Apdu::uid()),
             Power::Reset => self.finish(Ok(CardReply::Done)),
         }
     }
@@ -224,9 +236,11 @@ impl PcscStorageHost {
     /// two cards on it would tell. Where counting fails, the reader is used without.
     fn must_count(&self) -> bool {
         // What it is does not depend on the UID.
-        let is_classic =
-            || Uid::new(&[0; 4]).is_some_and(|uid| matches!(identify(&self.target(uid)), CardKind::Classic(_)));
-        self.profile.direct == Some(Direct::Pn532) && !self.learnt.direct_refused && !self.counted && is_classic()
+        let can_be_written = || {
+            let kind = Uid::new(&[0; 4]).map(|uid| identify(&self.target(uid)));
+            matches!(kind, Some(CardKind::Classic(_) | CardKind::Type2))
+        };
+        self.profile.direct == Some(Direct::Pn532) && !self.learnt.direct_refused && !self.counted && can_be_written()
     }
 
     fn target(&self, uid: Uid) -> Target {
@@ -341,6 +355,7 @@ impl PcscStorageHost {
                 Doubt::NoSlot(login) => self.no_slot(&login),
                 Doubt::Login(login, trouble) => self.login_refused(login, trouble),
                 Doubt::Access(command, trouble) => self.access_refused(command, trouble),
+                Doubt::Refused(error) => self.fail(error),
             },
             Some(_) => {
                 self.lose_card();
@@ -414,11 +429,12 @@ impl PcscStorageHost {
             Stage::Firmware(question) => self.reader(signals::firmware(question, bytes)),
             Stage::Count => self.cards_counted(bytes),
             Stage::Uid { again } => self.uid_told(bytes, again),
-            Stage::Relist(login) => self.relisted(bytes, login),
+            Stage::Relist(next) => self.relisted(bytes, next),
             Stage::LoadKey(login) => self.key_loaded(bytes, login),
             Stage::Authenticate(login) => self.authenticated(bytes, login),
             Stage::Read => self.block_read(bytes),
             Stage::Write => self.block_written(bytes),
+            Stage::Ask(ask) => self.card_answered(ask, bytes),
             Stage::Presence(doubt) => self.doubt_settled(bytes, doubt),
             // Refused or not, there is nothing else to be done about it.
             Stage::Overwrite(p2) => {
@@ -489,6 +505,9 @@ impl PcscStorageHost {
             (Stage::Read, CardFailure::NotTransacted) => {
                 self.doubt(Doubt::Access(instruction::READ_BINARY, Trouble::NotTransacted));
             }
+            (Stage::Ask(_), CardFailure::NotTransacted) => {
+                self.doubt(Doubt::Access(instruction::ACS, Trouble::NotTransacted));
+            }
             (Stage::Write, CardFailure::NotTransacted) => {
                 self.doubt(Doubt::Access(instruction::UPDATE_BINARY, Trouble::NotTransacted));
             }
@@ -540,14 +559,16 @@ impl CardDialect for PcscStorageHost {
                 let (block, data) = (sector.trailer(), zeroize::Zeroizing::new(trailer.to_bytes()));
                 self.in_open_sector(Stage::Write, block, Apdu::write(block, &data));
             }
-            CardCommand::GetVersion
-            | CardCommand::ReadPages(_)
-            | CardCommand::FastRead { .. }
-            | CardCommand::WritePage(..)
-            | CardCommand::WriteConfigPage(..)
-            | CardCommand::PasswordAuth(_)
-            | CardCommand::UltralightCAuth { .. }
-            | CardCommand::SelectApplication(_) => self.finish(Err(DialectError::Unsupported)),
+            CardCommand::GetVersion => self.ask(Ask::Version),
+            CardCommand::ReadPages(first) => self.ask(Ask::Pages(*first)),
+            CardCommand::FastRead { first, last } => self.ask(Ask::fast_read(*first, *last)),
+            CardCommand::WritePage(page, data) => self.ask(Ask::Write(page.number(), Secret::new(*data))),
+            CardCommand::WriteConfigPage(page, data) => self.ask(Ask::Write(page.number(), data.clone())),
+            CardCommand::PasswordAuth(password) => self.ask(Ask::Password(password.clone())),
+            CardCommand::UltralightCAuth { key, random } => {
+                self.ask(Ask::Authenticate { key: key.clone(), random: *random });
+            }
+            CardCommand::SelectApplication(name) => self.ask(Ask::Application(name.clone())),
             CardCommand::Release | CardCommand::Close => self.release(),
             CardCommand::Signal(signal) => self.signal(*signal),
         }

@@ -4,7 +4,7 @@
 
 use super::pace::Air;
 use super::{Awake, Outcome, Pn532Device, Power, WAKE_UP_EDGES};
-use crate::card_sim::{CardError, KeySlot, Request, ValueOperation};
+use crate::card_sim::{AirAnswer, Card, CardError, KeySlot, RATS, Request, ValueOperation};
 use crate::dialect::crc_a::{crc_a, strip_crc_a};
 use crate::dialect::pn532::frame::Payload;
 use crate::dialect::pn532::{BAUD_RATES, Command, Status, mifare};
@@ -28,6 +28,13 @@ const CRC_ENABLE: u8 = 0x80;
 const TX_LAST_BITS: u8 = 0x07;
 /// Wake-up source "serial line" of `PowerDown`. Source: nfcpy `Chipset.power_down_wakeup_src`.
 const WAKE_UP_BY_SERIAL_LINE: u8 = 0x10;
+
+/// Flag of `SetParameters`; set after power-up. Source: libnfc `pn53x.h`, `PARAM_AUTO_RATS`.
+const AUTOMATIC_RATS: u8 = 0x10;
+/// A card's four bits of ACK as the byte that they come in. Source: nfcpy `src/nfc/tag/tt2.py`, `Type2Tag.write`.
+const ACK_BITS: u8 = 0x0A;
+/// The same for NAK. UNVERIFIED: cards have four values, of which 0 is the one for a refusal.
+const NAK_BITS: u8 = 0x00;
 
 /// A search that goes on until a card comes or the host stops it.
 #[derive(Clone, Copy, Debug)]
@@ -68,11 +75,9 @@ impl Pn532Device {
             Command::WriteGpio => self.write_gpio(parameters),
             Command::SetSerialBaudRate => self.set_baud_rate(parameters),
             Command::SetParameters => {
-                if parameters.len() == 1 {
-                    done()
-                } else {
-                    Outcome::SyntaxError
-                }
+                let [flags] = *parameters else { return Outcome::SyntaxError };
+                self.automatic_rats = flags & AUTOMATIC_RATS != 0;
+                done()
             }
             Command::SamConfiguration => self.configure_sam(parameters),
             Command::PowerDown => self.power_down(parameters),
@@ -102,7 +107,8 @@ impl Pn532Device {
         self.bounded = None;
         self.targets = targets;
         self.pace.air(Air::Search);
-        self.answer(search.command.into(), self.listed());
+        let listed = self.listed();
+        self.answer(search.command.into(), listed);
         true
     }
 
@@ -256,17 +262,34 @@ impl Pn532Device {
         Outcome::Answer(vec![0x00])
     }
 
-    fn listed(&self) -> Vec<u8> {
-        let targets = (1..).zip(&self.targets).flat_map(|(number, target)| target_data(number, target));
-        count(&self.targets).chain(targets).collect()
+    fn listed(&mut self) -> Vec<u8> {
+        self.targets_data().into_iter().fold(count(&self.targets), |answer, data| [answer, data].concat())
     }
 
-    fn polled(&self, kind: u8) -> Vec<u8> {
-        let targets = (1..).zip(&self.targets).flat_map(|(number, target)| {
-            let data = target_data(number, target);
-            [kind, u8::try_from(data.len()).unwrap_or_default()].into_iter().chain(data)
-        });
-        count(&self.targets).chain(targets).collect()
+    fn polled(&mut self, kind: u8) -> Vec<u8> {
+        self.targets_data().into_iter().fold(count(&self.targets), |answer, data| {
+            let len = u8::try_from(data.len()).unwrap_or_default();
+            [answer, vec![kind, len], data].concat()
+        })
+    }
+
+    fn targets_data(&mut self) -> Vec<Vec<u8>> {
+        let targets = self.targets.clone();
+        (1..).zip(&targets).map(|(number, target)| [target_data(number, target), self.ats(target)].concat()).collect()
+    }
+
+    /// What a listed card has answered to the chip's RATS: of two cards the last one, which stays selected.
+    ///
+    /// UNVERIFIED: that a chip that lists two such cards sends RATS to one only.
+    fn ats(&mut self, target: &Target) -> Vec<u8> {
+        let speaks_part4 = matches!(self.field.card_mut(target.uid), Some(Card::Part4(_)));
+        if !self.automatic_rats || !speaks_part4 || !self.field.is_selected(target.uid) {
+            return Vec::new();
+        }
+        match self.field.exchange(&[RATS, 0x50]) {
+            Ok(AirAnswer::Bytes(ats)) => ats,
+            Ok(AirAnswer::Ack) | Err(_) => Vec::new(),
+        }
     }
 
     fn let_go(&mut self, parameters: &[u8], forget: bool) -> Outcome {
@@ -305,10 +328,20 @@ impl Pn532Device {
             self.pace.air(Air::Short);
             return status(Status::TimedOut);
         }
-        match self.mifare(data) {
+        let is_part4 = matches!(self.field.card_mut(uid), Some(Card::Part4(_)));
+        let answer = if is_part4 { self.part4(data) } else { self.mifare(data) };
+        match answer {
             Ok(answer) => Outcome::Answer([&[Status::Ok.into()], &answer[..]].concat()),
             Err(failure) => status(failure),
         }
+    }
+
+    /// A command in blocks of ISO/IEC 14443-4, which are the firmware's affair.
+    fn part4(&mut self, command: &[u8]) -> Result<Vec<u8>, Status> {
+        let answer = self.field.command(command);
+        let bytes = command.len() + answer.as_ref().map_or(0, Vec::len);
+        self.pace.air(Air::Long { bytes: u16::try_from(bytes).unwrap_or(u16::MAX) });
+        answer.map_err(refusal)
     }
 
     /// The MIFARE commands that the firmware knows.
@@ -335,6 +368,13 @@ impl Pn532Device {
             mifare::TRANSFER => {
                 self.pace.air(Air::Write);
                 self.field.transfer(block).map(|()| Vec::new()).map_err(refusal)
+            }
+            mifare::WRITE_PAGE => {
+                if rest.len() != 4 {
+                    return Err(Status::InvalidParameter);
+                }
+                self.pace.air(Air::Write);
+                self.field.exchange(data).map(|_| Vec::new()).map_err(refusal)
             }
             // Whatever else the card is told, it does not know it.
             _ => {
@@ -368,27 +408,53 @@ impl Pn532Device {
         if data.is_empty() {
             return Outcome::SyntaxError;
         }
-        self.pace.air(Air::Short);
         if self.register(BIT_FRAMING) & TX_LAST_BITS == 7 {
+            self.pace.air(Air::Short);
             return self.short_frame(data);
         }
         let sent = if self.register(TX_MODE) & CRC_ENABLE != 0 { Some(data) } else { strip_crc_a(data) };
         let answer = match sent {
             Some([0x50, 0x00]) => {
                 self.field.halt();
-                None
+                Err(CardError::Silent)
             }
-            Some([mifare::READ, block]) => self.field.read(BlockNumber::new(*block)).ok(),
-            // RATS, frames with a wrong CRC, and all that only a real card would know.
-            Some(_) | None => {
+            // A Classic card whose sector is open: the chip has the cipher.
+            Some([mifare::READ, block]) => {
+                self.field.read(BlockNumber::new(*block)).map(|block| AirAnswer::Bytes(block.to_vec()))
+            }
+            Some(command) => self.field.exchange(command),
+            None => {
                 self.field.disturb();
-                None
+                Err(CardError::Silent)
             }
         };
-        let Some(block) = answer else { return status(Status::TimedOut) };
-        let crc = crc_a(&block);
-        let crc = if self.register(RX_MODE) & CRC_ENABLE == 0 { &crc[..] } else { &[] };
-        Outcome::Answer([&[Status::Ok.into()], &block[..], crc].concat())
+        self.pace.air(match (&answer, data.first()) {
+            (Ok(AirAnswer::Ack), Some(&(mifare::WRITE | mifare::WRITE_PAGE))) => Air::Write,
+            (Ok(AirAnswer::Bytes(bytes)), _) => {
+                Air::Long { bytes: u16::try_from(data.len() + bytes.len()).unwrap_or(u16::MAX) }
+            }
+            (Ok(AirAnswer::Ack) | Err(_), _) => Air::Short,
+        });
+        self.passed_on(answer)
+    }
+
+    /// A card's answer as the chip shows it. Four bits have no CRC: they are an error unless nobody looks for one.
+    ///
+    /// Source: nfcpy `src/nfc/clf/pn53x.py`, which switches the check off for that.
+    fn passed_on(&self, answer: Result<AirAnswer, CardError>) -> Outcome {
+        let checks = self.register(RX_MODE) & CRC_ENABLE != 0;
+        let four_bits =
+            |bits| if checks { status(Status::Crc) } else { Outcome::Answer(vec![Status::Ok.into(), bits]) };
+        match answer {
+            Ok(AirAnswer::Ack) => four_bits(ACK_BITS),
+            Err(CardError::Nak) => four_bits(NAK_BITS),
+            Err(CardError::Silent) => status(Status::TimedOut),
+            Ok(AirAnswer::Bytes(bytes)) => {
+                let crc = crc_a(&bytes);
+                let crc = if checks { &[][..] } else { &crc };
+                Outcome::Answer([&[Status::Ok.into()], &bytes[..], crc].concat())
+            }
+        }
     }
 
     /// Seven bits: REQA or WUPA by hand.
@@ -429,8 +495,8 @@ fn refusal(error: CardError) -> Status {
     }
 }
 
-fn count(targets: &[Target]) -> impl Iterator<Item = u8> + use<> {
-    core::iter::once(u8::try_from(targets.len()).unwrap_or_default())
+fn count(targets: &[Target]) -> Vec<u8> {
+    vec![u8::try_from(targets.len()).unwrap_or_default()]
 }
 
 /// Number, ATQA, SAK, UID with its length.

@@ -1,8 +1,8 @@
 //! The PN532 from its own end of the line: the virtual encoder.
 //!
 //! What it models: sleep and wake-up, line speed, ACK and answer, NACK, abort, listed targets, the resting card
-//! that misses a request, endless and bounded searches, and the time that all this takes. What it does not: peer to peer, card
-//! emulation, `FeliCa`, type B, automatic RATS.
+//! that misses a request, endless and bounded searches, automatic RATS, and the time that all this takes. What it does not: peer
+//! to peer, card emulation, `FeliCa`, type B, blocks of ISO/IEC 14443-4 that the host makes itself.
 
 mod commands;
 mod pace;
@@ -55,6 +55,8 @@ pub struct Pn532Device {
     gpio: [u8; 2],
     /// `MxRtyPassiveActivation`; FF is for ever.
     passive_retries: u8,
+    /// Cards of ISO/IEC 14443-4 get RATS when they are listed. Source: libnfc `pn53x.h`, `PARAM_AUTO_RATS`.
+    automatic_rats: bool,
     /// Listed cards; the first is Tg 1.
     targets: Vec<Target>,
     /// A search that goes on until a card comes.
@@ -98,6 +100,7 @@ impl Pn532Device {
             registers: commands::registers_after_power_up(),
             gpio: commands::GPIO_AFTER_POWER_UP,
             passive_retries: commands::PASSIVE_RETRIES_AFTER_POWER_UP,
+            automatic_rats: true,
             targets: Vec::new(),
             search: None,
             bounded: None,

@@ -31,6 +31,8 @@ pub(super) enum Air {
     Write,
     /// Any short exchange.
     Short,
+    /// An exchange with so many bytes.
+    Long { bytes: u16 },
     /// The field goes on.
     FieldOn,
 }
@@ -43,6 +45,7 @@ impl Air {
             Self::Authenticate => CARD_COMMAND + RF_BIT * 180,
             Self::Write => CARD_COMMAND + RF_BIT * 210 + EEPROM_WRITE,
             Self::Short => CARD_COMMAND + RF_BIT * 50,
+            Self::Long { bytes } => CARD_COMMAND + RF_BIT * (50 + 9 * u32::from(bytes)),
             Self::FieldOn => FIELD_ON,
         }
     }

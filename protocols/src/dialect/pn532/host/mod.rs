@@ -1,8 +1,10 @@
 //! The daemon's end of the line: card commands as exchanges with the chip.
 
+mod card;
+
 use super::link::{Link, Patience, Trouble};
 use super::{BAUD, BAUD_RATES, Command, STATUS_FLAGS, STATUS_SYNTAX_ERROR, Status, mifare};
-use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo};
+use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo, Secret};
 use crate::dialect::pn532::frame::{Frame, Payload};
 use crate::dialect::{Dialect, Input, Output};
 use crate::family::classic::{BlockNumber, Key, SectorNumber};
@@ -10,6 +12,7 @@ use crate::id::{Detection, Target, Uid};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use card::Ask;
 use core::time::Duration;
 
 /// Wakes a sleeping chip and is skipped by an awake one. Source: libnfc `libnfc/drivers/pn532_uart.c`.
@@ -76,8 +79,9 @@ enum Job {
     Detect,
     FieldOff,
     FieldOn,
-    Relist { target: Target, sector: SectorNumber, key: Key },
+    Relist { target: Target, then: Then },
     Authenticate { sector: SectorNumber },
+    Ask(Ask),
     Read,
     Write,
     Release,
@@ -88,13 +92,25 @@ enum Job {
 /// What the cards are listed for.
 enum Listing {
     Detect,
-    Relist { target: Target, sector: SectorNumber, key: Key },
+    Relist { target: Target, then: Then },
+}
+
+/// What a card is selected again for.
+enum Then {
+    Authenticate {
+        sector: SectorNumber,
+        key: Key,
+    },
+    Ask(Ask),
+    /// To tell a card that has refused from one that has left.
+    Fail(DialectError),
 }
 
 /// The host side of the PN532.
 ///
-/// Round trips when nothing goes wrong: `Open` four, `ResetField` and `Close` two, everything else one; and one more for
-/// the first look after a search and the first search after a look.
+/// Round trips when nothing goes wrong: `Open` four, `ResetField`, `Close` and `UltralightCAuth` two, `FastRead` one for
+/// each 60 pages, everything else one; and one more for the first look after a search and the first search after a look.
+/// A refused version, password or key takes one more, to see that the card is still there.
 ///
 /// A command whose ACK is lost is sent again and may be carried out twice. That is harmless but for a trailer that
 /// takes away the right to write it: the second write is then `Refused` though the first one is on the card. Whoever
@@ -137,7 +153,7 @@ impl Pn532Host {
         let patience = if retries == SEARCH_RETRIES { Patience::SEARCH } else { Patience::NORMAL };
         self.job = match listing {
             Listing::Detect => Job::Detect,
-            Listing::Relist { target, sector, key } => Job::Relist { target, sector, key },
+            Listing::Relist { target, then } => Job::Relist { target, then },
         };
         // Up to two targets, 106 kbit/s type A.
         self.link.start(Payload::of([Command::InListPassiveTarget.into(), 0x02, 0x00]), patience);
@@ -219,7 +235,8 @@ impl Pn532Host {
                 self.link.put(Output::Pause(FIELD_OFF));
                 self.start(Job::FieldOn, field(true));
             }
-            Job::Relist { target, sector, key } => self.relisted(&answer, &target, sector, &key),
+            Job::Relist { target, then } => self.relisted(&answer, &target, then),
+            Job::Ask(ask) => self.card_answered(ask, &answer),
             Job::Authenticate { sector } => self.authenticated(&answer, sector),
             Job::Read => self.block_read(&answer),
             Job::Write => {
@@ -282,11 +299,15 @@ impl Pn532Host {
         self.finish(found.map(CardReply::Detected));
     }
 
-    fn relisted(&mut self, answer: &Payload, target: &Target, sector: SectorNumber, key: &Key) {
+    fn relisted(&mut self, answer: &Payload, target: &Target, then: Then) {
         match found(answer) {
             Ok(Detection::One(now)) if now == *target => {
                 self.selection = Selection::Active(*target);
-                self.authenticate(target, sector, key);
+                match then {
+                    Then::Authenticate { sector, key } => self.authenticate(target, sector, &key),
+                    Then::Ask(ask) => self.tell(ask),
+                    Then::Fail(error) => self.finish(Err(error)),
+                }
             }
             Ok(Detection::One(_)) => self.finish(Err(DialectError::CardChanged)),
             Ok(Detection::Several) => self.finish(Err(DialectError::Several)),
@@ -313,7 +334,7 @@ impl Pn532Host {
 
     /// The card's data from the answer to an InDataExchange. After any other status the card is no longer selected.
     fn card_said(&mut self, answer: &Payload) -> Result<Vec<u8>, DialectError> {
-        let data = exchanged(answer);
+        let data = exchanged(answer, Command::InDataExchange);
         if data.is_err() {
             self.lose_card();
         }
@@ -357,7 +378,8 @@ impl Dialect for Pn532Host {
                 Selection::Several => self.finish(Err(DialectError::Several)),
                 Selection::Active(target) => self.authenticate(&target, *sector, key),
                 Selection::Lost(target) => {
-                    self.list(LOOK_RETRIES, Listing::Relist { target, sector: *sector, key: key.clone() });
+                    let then = Then::Authenticate { sector: *sector, key: key.clone() };
+                    self.list(LOOK_RETRIES, Listing::Relist { target, then });
                 }
             },
             CardCommand::Read(block) => self.in_open_sector(Job::Read, *block, mifare::READ, &[]),
@@ -368,14 +390,16 @@ impl Dialect for Pn532Host {
                 let data = zeroize::Zeroizing::new(trailer.to_bytes());
                 self.in_open_sector(Job::Write, sector.trailer(), mifare::WRITE, &data[..]);
             }
-            CardCommand::GetVersion
-            | CardCommand::ReadPages(_)
-            | CardCommand::FastRead { .. }
-            | CardCommand::WritePage(..)
-            | CardCommand::WriteConfigPage(..)
-            | CardCommand::PasswordAuth(_)
-            | CardCommand::UltralightCAuth { .. }
-            | CardCommand::SelectApplication(_) => self.finish(Err(DialectError::Unsupported)),
+            CardCommand::GetVersion => self.ask(Ask::Version),
+            CardCommand::ReadPages(first) => self.ask(Ask::Pages(*first)),
+            CardCommand::FastRead { first, last } => self.ask(Ask::fast_read(*first, *last)),
+            CardCommand::WritePage(page, data) => self.ask(Ask::Write(page.number(), Secret::new(*data))),
+            CardCommand::WriteConfigPage(page, data) => self.ask(Ask::Write(page.number(), data.clone())),
+            CardCommand::PasswordAuth(password) => self.ask(Ask::Password(password.clone())),
+            CardCommand::UltralightCAuth { key, random } => {
+                self.ask(Ask::Authenticate { key: key.clone(), random: *random });
+            }
+            CardCommand::SelectApplication(name) => self.ask(Ask::Application(name.clone())),
             CardCommand::Release => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;
@@ -440,15 +464,20 @@ fn found(answer: &Payload) -> Result<Detection, DialectError> {
     }
 }
 
-/// Reads the answer to an InDataExchange: status, then data.
-fn exchanged(answer: &Payload) -> Result<&[u8], DialectError> {
+/// The status in an answer from a card.
+fn found_status(answer: &Payload) -> Option<Status> {
+    answer.parameters().first().map(|status| Status::from(status & !STATUS_FLAGS))
+}
+
+/// Reads the answer to an InDataExchange or InCommunicateThru: status, then data.
+fn exchanged(answer: &Payload, command: Command) -> Result<&[u8], DialectError> {
     let [status, data @ ..] = answer.parameters() else {
-        return Err(unexpected(Command::InDataExchange));
+        return Err(unexpected(command));
     };
     let code = status & !STATUS_FLAGS;
     match Status::from(code) {
-        // More to come, or a node address: not from a Classic card.
-        Status::Ok if *status != code => Err(unexpected(Command::InDataExchange)),
+        // More to come, or a node address: nothing that is asked here has such an answer.
+        Status::Ok if *status != code => Err(unexpected(command)),
         Status::Ok => Ok(data),
         Status::TimedOut => Err(DialectError::CardGone),
         Status::Format => Err(DialectError::Refused),
