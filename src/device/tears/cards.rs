@@ -62,8 +62,12 @@ impl fmt::Display for Family {
     }
 }
 
-pub(super) fn uid() -> Uid {
+fn uid4() -> Uid {
     Uid::new(&[0x04, 0xA1, 0xB2, 0xC3]).unwrap()
+}
+
+fn uid7() -> Uid {
+    Uid::new(&[0x04, 0xA1, 0xB2, 0xC3, 0xD4, 0xE5, 0x80]).unwrap()
 }
 
 fn keys(card: &Card) -> CardKeys {
@@ -77,8 +81,8 @@ pub(super) fn record(number: u8, doors: u8) -> Record {
         property_id: PropertyId(PROPERTY),
         flags: Flags::OVERRIDE_PREVIOUS_GUEST,
         starts_at: 1_760_000_000 + 0x1_0101 * u32::from(number),
-        ends_at: 1_790_300_000,
-        issued_at: 1_759_990_000,
+        ends_at: 1_790_300_000 + 0x1_0101 * u32::from(number),
+        issued_at: 1_759_990_000 + 0x1_0101 * u32::from(number),
         doors: (0..doors).map(|door| 100 + u16::from(door) + u16::from(number)).collect(),
     }
 }
@@ -153,7 +157,7 @@ fn classic_slots(field: &mut Field, keys: CardKeys) -> Vec<SlotState> {
         match look.poll() {
             LookStep::Login { sector, key } => {
                 let slot = if matches!(key, Key::A(_)) { KeySlot::A } else { KeySlot::B };
-                if field.authenticate(sector.first_block(), slot, key.secret().expose(), uid().last_four()).is_ok() {
+                if field.authenticate(sector.first_block(), slot, key.secret().expose(), uid4().last_four()).is_ok() {
                     look.login_ok();
                 } else {
                     field.activate(Request::WakeUp, None);
@@ -251,8 +255,8 @@ impl Family {
     /// As it leaves the factory.
     pub(super) fn blank(self) -> Item {
         let card = match self {
-            Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid())),
-            Self::Type2 { kind, .. } => Card::Type2(Type2Card::blank(kind, uid())),
+            Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid4())),
+            Self::Type2 { kind, .. } => Card::Type2(Type2Card::blank(kind, uid7())),
         };
         Item { card, begun: false }
     }
@@ -270,6 +274,14 @@ impl Family {
         match self {
             Self::Type2 { ndef: true, .. } => Some(Ndef::uri("https://example.org/").unwrap()),
             Self::Type2 { ndef: false, .. } | Self::Classic(_) => None,
+        }
+    }
+
+    /// Whether a card of this kind is closed by a password or a 3DES key.
+    pub(super) fn needs_opening(self) -> bool {
+        match self {
+            Self::Classic(_) => false,
+            Self::Type2 { kind, .. } => kind.has_password() || kind == Type2Kind::UltralightC,
         }
     }
 

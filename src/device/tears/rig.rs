@@ -69,7 +69,7 @@ pub(super) struct Rig {
     /// Encodes by a layout that is wrong.
     pub(super) wrong: Option<Wrong>,
     /// The card that lies there.
-    uid: Uid,
+    uid: Option<Uid>,
     /// What the journal knows of cards that were begun and not verified.
     begun: Arc<Mutex<BTreeSet<Uid>>>,
 }
@@ -106,7 +106,7 @@ impl Rig {
             trips: 0,
             wrong: None,
             begun,
-            uid: super::cards::uid(),
+            uid: None,
         }
     }
 
@@ -147,8 +147,9 @@ impl Rig {
 
     /// Puts a card on, does the job as the device's task would, and takes the card away.
     pub(super) async fn run(&mut self, item: &mut Item, job: &Job, tear: Option<Tear>) -> End {
-        self.uid = item.card.uid();
-        *self.begun.lock().unwrap() = item.begun.then_some(self.uid).into_iter().collect();
+        let uid = item.card.uid();
+        self.uid = Some(uid);
+        *self.begun.lock().unwrap() = item.begun.then_some(uid).into_iter().collect();
         self.memory().field().place(item.card.clone()).expect("nothing lies there");
         self.see().await;
         if let Some(tear) = tear {
@@ -218,10 +219,11 @@ impl Rig {
     }
 
     async fn erase(&mut self) -> work::End<EraseEnd> {
+        let card = self.uid.expect("a card lies there");
         let order = EraseOrder {
-            card: self.uid,
+            card,
             key: self.key.clone(),
-            begun: self.begun.lock().unwrap().contains(&self.uid),
+            begun: self.begun.lock().unwrap().contains(&card),
             intent: self.intent.clone(),
             end: Deadline::after(Duration::from_mins(1)),
             stop: CancellationToken::new(),
