@@ -15,7 +15,6 @@
 //!
 //! Source: NXP "NTAG213F/216F" data sheet rev. 3.1; NXP MF0ULx1 and MF0ICU2 data sheets.
 
-use crate::command::Secret;
 use crate::family::CardKind;
 use crate::id::{Activation, AtrCard, Target};
 use core::fmt;
@@ -302,15 +301,6 @@ impl UltralightCKey {
     pub fn expose(&self) -> &[u8; 16] {
         &self.0
     }
-
-    /// The key as pages 44 to 47 hold it: each half with its last byte first.
-    ///
-    /// Source: NXP MF0ICU2 data sheet, table "Memory organization" and its example: 49 45 4D 4B 41 45 52 42 and 21 4E 41 43
-    /// 55 4F 59 46 stand as 42 52 45 41, 4B 4D 45 49, 46 59 4F 55, 43 41 4E 21.
-    pub fn to_pages(&self) -> [Secret<4>; 4] {
-        let [k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11, k12, k13, k14, k15] = self.0;
-        [[k7, k6, k5, k4], [k3, k2, k1, k0], [k15, k14, k13, k12], [k11, k10, k9, k8]].map(Secret::new)
-    }
 }
 
 impl fmt::Debug for UltralightCKey {
@@ -331,13 +321,6 @@ mod tests {
         // Another vendor, another protocol.
         assert_eq!(Type2Kind::from_version(&hex!("0005040101000F03")), None);
         assert_eq!(Type2Kind::from_version(&hex!("0004040101000F05")), None);
-    }
-
-    #[test]
-    fn key_of_the_data_sheet_stands_in_its_pages() {
-        let key = UltralightCKey::new(hex!("49454D4B41455242 214E4143554F5946"));
-        let pages = key.to_pages().map(|page| *page.expose());
-        assert_eq!(pages.as_flattened(), b"BREAKMEIFYOUCAN!");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::command::Secret;
 use crate::family::type2::{ConfigPage, PageNumber, Type2Kind};
+use crate::family::ultralight_c::key_pages;
 use crate::layout::form::Place;
 use crate::layout::keys::CardKeys;
 use alloc::vec::Vec;
@@ -132,7 +133,8 @@ impl Config {
             let [p0, p1] = *keys.pack().expose();
             pages(Vec::from([(fourth, Secret::new([p0, p1, 0, 0])), (third, Secret::new(*keys.password().expose()))]))
         } else {
-            pages([third, fourth, fifth, sixth].into_iter().zip(keys.ultralight_c_key().to_pages()).collect())
+            let key = key_pages(&keys.ultralight_c_key());
+            pages([third, fourth, fifth, sixth].into_iter().zip(key.map(Secret::new)).collect())
         }
     }
 
