@@ -285,7 +285,7 @@ async fn run_on_device(
             .scan(ScanOrder { key: bridge.card_key.now(), limits, stop: stop.clone(), progress })
             .await
             .map(|read| Outcome::Scanned(translate::scanned(&read, device.status().simulated))),
-        JobWork::Encode(work) => match encode_order(bridge, row, work, limits, stop, progress) {
+        JobWork::Encode(work) => match encode_order(bridge, row, work, limits, stop, progress).await {
             Ok((order, intents)) => journaled(bridge, job, device.encode(order), intents)
                 .await
                 .map(|end| Outcome::Encoded(translate::encoded(&end, device.status().simulated))),
@@ -351,7 +351,7 @@ fn raw_order(
     Ok((order, intents))
 }
 
-fn encode_order(
+async fn encode_order(
     bridge: &Bridge,
     row: &JournalRow,
     work: &EncodeWork,
@@ -361,6 +361,10 @@ fn encode_order(
 ) -> Result<(EncodeOrder, Intents), Fault> {
     let key = bridge.card_key.now().ok_or(FaultKind::NoCardKey)?;
     let card = bridge.config.borrow().card.clone();
+    let begun = bridge.state.begun_cards().await.map_err(|error| {
+        tracing::error!(error = &error as &dyn Error, "cannot read the journal");
+        FaultKind::JournalUnwritable
+    })?;
     // One intent at a time: the device waits until each is written down.
     let (intent, intents) = mpsc::channel(1);
     let order = EncodeOrder {
@@ -368,6 +372,9 @@ fn encode_order(
         only_card: translate::only_card(work, row)?,
         key,
         personalize: card.personalize,
+        ndef: card.ndef.map(|address| address.0),
+        // What is no UID was never written by this daemon.
+        begun: begun.iter().filter_map(|card| card.parse().ok()).collect(),
         new_presentation: card.require_new_presentation,
         limits,
         stop: stop.clone(),

@@ -5,7 +5,7 @@
 //! times. However it ends, the caller is told which blocks were written and which were verified.
 
 use super::direct::{Done, candidates, one_card, read};
-use super::family::{self, Family};
+use super::family::{self, Carrier, Family};
 use super::order::{Failure, Intent, Limits};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
@@ -168,7 +168,12 @@ async fn in_time(
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
         let size = match Family::of(session, &target).await {
-            Ok(Family::Classic(size)) => size,
+            Ok(Family::Carrier(Carrier::Classic(size))) => size,
+            Ok(Family::Carrier(Carrier::Type2(kind))) => {
+                let detail = format!("images are for MIFARE Classic cards, and this is a {kind}");
+                let fault = Fault::with_detail(FaultKind::ImageRefused, detail);
+                return Err((Failure::with_card(fault, target.uid), None));
+            }
             Ok(Family::Other(card)) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
             Err(trouble) => {
                 tries += 1;
@@ -215,10 +220,10 @@ impl Writing<'_> {
             tries += 1;
             match halt {
                 Halt::Fault(fault) => return Err((self.failure(fault), None)),
-                Halt::Mismatch if tries >= TRIES_MAX => {
+                Halt::Mismatch | Halt::Flaky if tries >= TRIES_MAX => {
                     return Err((self.failure(FaultKind::VerificationFailed.into()), None));
                 }
-                Halt::Mismatch => {
+                Halt::Mismatch | Halt::Flaky => {
                     let again = session.new_session(&self.target).await;
                     again.map_err(|trouble| failed(trouble, card.as_ref(), self.touched))?;
                 }

@@ -17,6 +17,7 @@ mod sysfs;
 const READERS: desk::Readers = desk::Readers::Serial;
 
 mod causes;
+mod families;
 mod faults;
 mod guests;
 mod hotplug;

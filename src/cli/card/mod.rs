@@ -179,15 +179,18 @@ async fn erase_with(
         card.card_number
     };
     let erased = reach.erase(&card_number).await?;
-    let Answer::Erased { acs_credential_id } = erased else { bail!("the daemon answered something else") };
-    match acs_credential_id {
-        _ if json => print_json(&serde_json::json!({
-            "card_number": card_number, "acs_credential_id": acs_credential_id,
+    let Answer::Erased { acs_credential_id, number } = erased else { bail!("the daemon answered something else") };
+    match (acs_credential_id, number) {
+        (id, number) if json => print_json(&serde_json::json!({
+            "card_number": card_number, "acs_credential_id": id, "number": number,
         }))?,
-        Some(id) => {
+        (Some(id), _) => {
             print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
         }
-        None => print("erased      no credential was on the card")?,
+        (None, Some(number)) => {
+            print(&format!("erased      the credential that ends with {number}; delete it in the hub too"))?;
+        }
+        (None, None) => print("erased      no credential was on the card")?,
     }
     Ok(ExitCode::SUCCESS)
 }

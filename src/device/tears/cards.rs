@@ -154,7 +154,7 @@ fn examine(card: &mut ClassicCard, machine: &mut dyn Examine) {
 pub(super) fn unit(card: &Card) -> usize {
     match card {
         Card::Classic(_) => 16,
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 
@@ -162,7 +162,7 @@ pub(super) fn unit(card: &Card) -> usize {
 pub(super) fn dump(card: &Card) -> Vec<u8> {
     match card {
         Card::Classic(card) => card.dump(),
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn weaken(card: &mut Card, at: usize, mask: [u8; 16], inverted: bool)
             }
             card.set_weak_bits(block, mask);
         }
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 
@@ -190,7 +190,7 @@ pub(super) fn preparation(card: &Card) -> Vec<u8> {
         Card::Classic(_) => {
             [1, 2, 3, 7, 11, 15, 19].into_iter().flat_map(|block| dump[16 * block..][..16].to_vec()).collect()
         }
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 
@@ -198,7 +198,7 @@ pub(super) fn preparation(card: &Card) -> Vec<u8> {
 pub(super) fn is_perilous(card: &Card, at: usize) -> bool {
     match card {
         Card::Classic(_) => BlockNumber::new(u8::try_from(at).unwrap()).is_trailer(),
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => false,
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => false,
     }
 }
 
@@ -230,14 +230,14 @@ fn put(card: &mut Card, (slot, sequence, record): (Slot, u32, &Record)) {
                 card.set_memory(block.number(), data);
             }
         }
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 
 fn put_torn(card: &mut Card, slot: Slot) {
     match card {
         Card::Classic(card) => card.set_memory(slot.seal_block().number(), [0x5A; 16]),
-        Card::Unknown(_) | Card::Type2(_) | Card::Part4(_) => panic!("a card with memory"),
+        Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => panic!("a card with memory"),
     }
 }
 

@@ -12,9 +12,11 @@ use crate::transport::memory::Memory;
 use encoder_protocols::card_sim::Torn;
 use encoder_protocols::dialect::pcsc_storage::profile;
 use encoder_protocols::dialect::reader;
-use encoder_protocols::id::Detection;
+use encoder_protocols::id::{Detection, Uid};
 use encoder_protocols::layout::keys::PropertyKey;
 use encoder_protocols::layout::record::Record;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,8 @@ pub(super) struct Rig {
     session: Session,
     key: CardKey,
     intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
+    /// What the journal knows of cards that were begun and not verified.
+    begun: Arc<Mutex<BTreeSet<Uid>>>,
 }
 
 /// The property's card key.
@@ -76,12 +80,20 @@ impl Rig {
         let mut session = Session::new(Link::Memory(memory), CancellationToken::new());
         session.open().await.expect("the reader opens");
         let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
+        let begun = Arc::new(Mutex::new(BTreeSet::new()));
+        let journal = begun.clone();
         tokio::spawn(async move {
-            while let Some((_, written)) = intents.recv().await {
+            while let Some((intent, written)) = intents.recv().await {
+                journal.lock().unwrap().insert(intent.card);
                 let _the_job_has_ended = written.send(true);
             }
         });
-        Self { session, key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() }, intent }
+        Self {
+            session,
+            key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() },
+            intent,
+            begun,
+        }
     }
 
     fn memory(&mut self) -> &mut Memory {
@@ -112,7 +124,10 @@ impl Rig {
         }
         let end = self.job(job).await;
         let end = match end {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.begun.lock().unwrap().clear();
+                Ok(())
+            }
             Err((failure, trouble)) => {
                 if let Some(trouble) = trouble {
                     self.session.recover(trouble).await.expect("a reader in memory is never lost");
@@ -152,6 +167,8 @@ impl Rig {
             key: self.key.clone(),
             only_card: None,
             personalize: Personalize::Auto,
+            ndef: None,
+            begun: self.begun.lock().unwrap().clone(),
             new_presentation: false,
             limits: Limits { card: minute, first_write: minute, end: minute },
             stop: CancellationToken::new(),
@@ -165,6 +182,8 @@ impl Rig {
         let order = EraseOrder {
             card: uid(),
             key: self.key.clone(),
+            begun: self.begun.lock().unwrap().contains(&uid()),
+            intent: self.intent.clone(),
             end: Deadline::after(Duration::from_mins(1)),
             stop: CancellationToken::new(),
         };
