@@ -144,7 +144,8 @@ fn judge(content: &ContentView<'_>, lock: &Lock, now: u32) -> Result<Opened, Ref
     if now >= ends_at {
         return Err(Refusal::Expired { ends_at });
     }
-    if !lists_door && !(lock.is_common && flags.contains(Flags::COMMON_DOOR)) {
+    let is_common = lock.is_common && flags.contains(Flags::COMMON_DOOR);
+    if !lists_door && !is_common {
         return Err(Refusal::OtherDoor);
     }
     if lock.newest.is_some_and(|newest| made_at < newest) {
