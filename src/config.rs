@@ -1,6 +1,9 @@
 //! The configuration file: read once, checked whole, unknown keys refused with file, line and key.
 
 use encoder_protocols::dialect::{READERS, Reader, reader};
+use encoder_protocols::family::type2::Type2Kind;
+use encoder_protocols::layout::form::Place;
+use encoder_protocols::layout::ndef::Ndef;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -191,11 +194,31 @@ pub struct Card {
     pub personalize: Personalize,
     /// Ask for a lifted and replaced card before each encode.
     pub require_new_presentation: bool,
+    /// A web address that phones are shown by NTAG cards, in front of the credential.
+    pub ndef: Option<WebAddress>,
 }
 
 impl Default for Card {
     fn default() -> Self {
-        Self { personalize: Personalize::Auto, require_new_presentation: false }
+        Self { personalize: Personalize::Auto, require_new_presentation: false, ndef: None }
+    }
+}
+
+/// A web address that fits a card, as the message that phones read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct WebAddress(pub Ndef);
+
+impl TryFrom<String> for WebAddress {
+    type Error = String;
+
+    fn try_from(address: String) -> Result<Self, String> {
+        let ndef = Ndef::uri(&address).map_err(|error| format!("card.ndef: {error}"))?;
+        // The smallest room in front of the slots is an NTAG213's.
+        match ndef.to_pages(Place::of(Type2Kind::Ntag213, true)) {
+            Some(_) => Ok(Self(ndef)),
+            None => Err("card.ndef: the address does not fit an NTAG213; take a shorter one".to_owned()),
+        }
     }
 }
 
@@ -578,6 +601,8 @@ mod tests {
             ("[[serial]]\nusb_prot = \"1-1\"\ndialect = \"pn532\"", "usb_prot"),
             ("[cloud]\nurl = \"ftp://x\"\ntoken_file = \"t\"", "cloud.url"),
             ("[property]\nname = \"H\"\ntime_zone = \"Mars/Olympus\"", "property.time_zone"),
+            ("[card]\nndef = \"hotel.example\"", "card.ndef"),
+            (&format!("[card]\nndef = \"https://{}\"", "a".repeat(100)), "shorter"),
             ("[backup]\nat = \"half past three\"", "03:30"),
             ("[backup]\nkeep = 0", "backup.keep"),
             ("[retention]\nevents_days = -1", "events_days"),

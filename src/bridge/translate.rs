@@ -1,11 +1,16 @@
 //! Between the words of the bridge protocol and those of the card.
 
-use crate::api::bridge::{CredentialFlags, EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
-use crate::device::order::{CardRead, EncodeEnd, Failure};
+use crate::api::bridge::{
+    CompactCredential, CredentialFlags, EncodeWork, Encoded, Failed, Outcome, RawEnded, Scanned, ScannedCredential,
+};
+use crate::device::order::{CardRead, EncodeEnd, Failure, Whose};
+use crate::device::raw::{RawEnd, RawFailure};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::store::state::JournalRow;
 use encoder_protocols::id::Uid;
+use encoder_protocols::layout::compact::CredentialNumber;
+use encoder_protocols::layout::content::Content;
 use encoder_protocols::layout::record::{CredentialId, Flags, PropertyId, Record};
 use uuid::Uuid;
 
@@ -54,29 +59,40 @@ fn credential_flags(flags: Flags) -> CredentialFlags {
 }
 
 pub(super) fn encoded(end: &EncodeEnd, simulated: bool) -> Encoded {
-    Encoded {
-        card_number: end.card.to_string(),
-        issued_at: end.issued_at,
-        overwritten: end.overwritten.map(|CredentialId(id)| Uuid::from_bytes(id)),
-        overwritten_number: None,
-        simulated,
-    }
+    let (overwritten, overwritten_number) = match end.overwritten {
+        Some(Whose::Credential(CredentialId(id))) => (Some(Uuid::from_bytes(id)), None),
+        Some(Whose::Number(CredentialNumber(number))) => (None, Some(u32::from_be_bytes(number))),
+        None => (None, None),
+    };
+    Encoded { card_number: end.card.to_string(), issued_at: end.issued_at, overwritten, overwritten_number, simulated }
 }
 
 pub(super) fn scanned(read: &CardRead, simulated: bool) -> Scanned {
-    Scanned {
-        card_number: read.card.to_string(),
-        credential: read.record.as_ref().map(|record| ScannedCredential {
-            acs_credential_id: Uuid::from_bytes(record.credential_id.0),
-            starts_at: record.starts_at,
-            ends_at: record.ends_at,
-            issued_at: record.issued_at,
-            doors: record.doors.clone(),
-            flags: credential_flags(record.flags),
-        }),
-        compact: None,
-        simulated,
-    }
+    let (credential, compact) = match &read.content {
+        Some(Content::Full(record)) => (
+            Some(ScannedCredential {
+                acs_credential_id: Uuid::from_bytes(record.credential_id.0),
+                starts_at: record.starts_at,
+                ends_at: record.ends_at,
+                issued_at: record.issued_at,
+                doors: record.doors.clone(),
+                flags: credential_flags(record.flags),
+            }),
+            None,
+        ),
+        Some(content @ Content::Compact(compact)) => (
+            None,
+            Some(CompactCredential {
+                number: u32::from_be_bytes(compact.number.0),
+                starts_at: content.starts_at(),
+                ends_at: content.ends_at(),
+                doors: content.doors().to_vec(),
+                flags: credential_flags(compact.flags),
+            }),
+        ),
+        None => (None, None),
+    };
+    Scanned { card_number: read.card.to_string(), credential, compact, simulated }
 }
 
 /// A job that failed. The card that it may have written before a crash stays in doubt: nobody has verified since what
@@ -88,6 +104,26 @@ pub(super) fn failed(failure: Failure, row: &JournalRow, simulated: bool) -> Fai
         in_doubt: failure.in_doubt || left_behind.is_some(),
         card_number: left_behind.or_else(|| failure.card.map(|uid| uid.to_string())),
         simulated,
+    }
+}
+
+/// What became of a raw image. Before a card was seen a failure is like any other.
+pub(super) fn raw(end: Result<RawEnd, RawFailure>, row: &JournalRow, simulated: bool) -> Result<Outcome, Failure> {
+    let left_behind = row.card_number.clone();
+    match end {
+        Ok(end) => Ok(Outcome::Raw(RawEnded {
+            card_number: Some(end.card.to_string()),
+            report: end.report.into(),
+            fault: None,
+            simulated,
+        })),
+        Err(RawFailure { failure, .. }) if failure.card.is_none() && left_behind.is_none() => Err(failure),
+        Err(RawFailure { failure, report }) => Ok(Outcome::Raw(RawEnded {
+            card_number: failure.card.map(|uid| uid.to_string()).or(left_behind),
+            report: report.into(),
+            fault: Some(failure.fault),
+            simulated,
+        })),
     }
 }
 

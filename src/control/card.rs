@@ -7,22 +7,23 @@ use crate::clock::Deadline;
 use crate::device::DeviceHandle;
 use crate::device::direct::{Done, MemoryEnd, MemoryOrder, PersonalizeOrder};
 use crate::device::image;
-use crate::device::order::{CardFormat, CardInfo, EraseOrder, Limits};
+use crate::device::order::{CardFormat, CardInfo, EraseOrder, Intent, Limits, Whose};
 use crate::device::raw::{OtherKeys, RawOrder};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
+use crate::store::StoreError;
+use crate::store::state::State;
 use encoder_protocols::family::classic::{BlockNumber, SectorKey};
 use encoder_protocols::family::maker::maker;
 use encoder_protocols::id::Uid;
-use encoder_protocols::layout::content::SlotState;
+use encoder_protocols::layout::content::{Content, SlotState};
 use encoder_protocols::layout::mad::Mad;
 use encoder_protocols::layout::ocl1::{self, Role, Slot};
-use encoder_protocols::layout::record::Record;
 use encoder_protocols::plan::{self, CardView, ClassicMemory, KeysWanted, SectorContents};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -140,8 +141,10 @@ pub struct CardAnswer {
 /// A credential on a card.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CardCredential {
-    /// Whose.
-    pub acs_credential_id: Uuid,
+    /// Whose; `None` where the card has no room for it.
+    pub acs_credential_id: Option<Uuid>,
+    /// The last eight digits of whose it is.
+    pub number: String,
     /// Start of validity.
     pub starts_at: Option<Timestamp>,
     /// End of validity; `None`: no end.
@@ -152,15 +155,16 @@ pub struct CardCredential {
     pub doors: Vec<u16>,
 }
 
-impl From<&Record> for CardCredential {
-    fn from(record: &Record) -> Self {
+impl From<&Content> for CardCredential {
+    fn from(content: &Content) -> Self {
         let time = |seconds: u32| Timestamp::from_second(i64::from(seconds)).ok();
         Self {
-            acs_credential_id: Uuid::from_bytes(record.credential_id.0),
-            starts_at: time(record.starts_at),
-            ends_at: if record.ends_at == u32::MAX { None } else { time(record.ends_at) },
-            issued_at: time(record.issued_at),
-            doors: record.doors.clone(),
+            acs_credential_id: content.credential_id().map(|id| Uuid::from_bytes(id.0)),
+            number: content.number().to_string(),
+            starts_at: time(content.starts_at()),
+            ends_at: if content.ends_at() == u32::MAX { None } else { time(content.ends_at()) },
+            issued_at: content.issued_at().and_then(time),
+            doors: content.doors().to_vec(),
         }
     }
 }
@@ -255,6 +259,8 @@ pub struct Bench {
     pub name: String,
     /// The property's card key.
     pub key: Option<CardKey>,
+    /// Where it is noted that a card is about to be written; none without a daemon's state.
+    pub journal: Option<State>,
     /// Cancelled when the work is to be left.
     pub stop: CancellationToken,
 }
@@ -285,10 +291,10 @@ impl Bench {
             CardWork::ErasePlan => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
                 let read = self.read(Vec::new(), false, end, progress).await?;
-                let size = read.memory.as_ref().ok_or(Fault::from(FaultKind::UnsupportedCard))?.size;
-                let view = read.view.ok_or(Fault::from(FaultKind::ForeignCard))?;
+                let found = read.view.zip(read.memory).filter(|((view, _), _)| !of_another_property(view, &key));
+                let ((view, keys), memory) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
                 let uid = read.info.target.uid;
-                let plan = plan::erase(&view, &key.key.for_card(&uid), size)
+                let plan = plan::erase(&view, &keys, memory.size)
                     .map_err(|error| Fault::with_detail(FaultKind::DamagedCard, error))?;
                 Ok(CardOutcome::ErasePlan { card_number: uid.to_string(), plan: plan.to_string() })
             }
@@ -363,8 +369,36 @@ impl Bench {
         let card: Uid =
             card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
         let end = Deadline::after(ERASE_TIME_MAX);
-        let done = self.device.erase(EraseOrder { card, key, end, stop: self.stop.clone() }).await?;
-        Ok(Answer::Erased { acs_credential_id: done.erased.map(|id| Uuid::from_bytes(id.0)) })
+        let unwritable = |error: StoreError| {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
+            Fault::from(FaultKind::JournalUnwritable)
+        };
+        let begun = match &self.journal {
+            Some(journal) => journal.begun_cards().await.map_err(unwritable)?.contains(&card.to_string()),
+            None => false,
+        };
+        let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
+        // A card that is left in the middle may show by this alone whose it is.
+        let note = async {
+            while let Some((intent, answer)) = intents.recv().await {
+                let written = match &self.journal {
+                    Some(journal) => journal.card_begun(&intent.card.to_string()).await.map_err(unwritable).is_ok(),
+                    None => true,
+                };
+                let _device_gone = answer.send(written);
+            }
+        };
+        let order = EraseOrder { card, key, begun, intent, end, stop: self.stop.clone() };
+        let (end, ()) = tokio::join!(self.device.erase(order), note);
+        if let (Ok(_), Some(journal)) = (&end, &self.journal) {
+            journal.card_settled(&card.to_string()).await.map_err(unwritable)?;
+        }
+        let (acs_credential_id, number) = match end?.erased {
+            Some(Whose::Credential(id)) => (Some(Uuid::from_bytes(id.0)), None),
+            Some(Whose::Number(number)) => (None, Some(number.to_string())),
+            None => (None, None),
+        };
+        Ok(Answer::Erased { acs_credential_id, number })
     }
 
     /// A card as people are told of it.
@@ -379,7 +413,7 @@ impl Bench {
             sak,
             kind: info.kind.clone(),
             format: info.format,
-            credential: info.record.as_ref().map(CardCredential::from),
+            credential: info.content.as_ref().map(CardCredential::from),
         }
     }
 
@@ -392,10 +426,16 @@ impl Bench {
         ReadAnswer {
             card: self.card_answer(&read.info),
             made_by: maker(uid).map(str::to_owned),
-            slots: read.view.as_ref().map(slots),
+            slots: read.view.as_ref().map(|(view, _)| slots(view)),
             sectors: sectors.unwrap_or_default(),
         }
     }
+}
+
+/// Two properties may share a key; each erases its own cards only.
+fn of_another_property(view: &CardView, key: &CardKey) -> bool {
+    let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
+    valid.any(|sealed| sealed.content.property_id().0 != key.property_id.into_bytes())
 }
 
 fn sector_keys(keys: &[RawBytes<6>]) -> Vec<SectorKey> {
@@ -416,7 +456,7 @@ fn slots(view: &CardView) -> [SlotAnswer; 2] {
             state: state.to_owned(),
             why,
             sequence: sealed.map(|sealed| sealed.sequence),
-            credential: sealed.and_then(|sealed| sealed.content.record()).map(CardCredential::from),
+            credential: sealed.map(|sealed| CardCredential::from(&sealed.content)),
         }
     })
 }

@@ -112,8 +112,11 @@ pub enum Answer {
     Card(CardAnswer),
     /// To [`Request::CardErase`]: no credential is on the card any more.
     Erased {
-        /// The one that was there.
+        /// The one that was there, where the card had room for its id.
         acs_credential_id: Option<Uuid>,
+        /// The end of its id, where it had not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<String>,
     },
     /// To [`Request::Card`].
     CardWork(CardOutcome),
@@ -393,7 +396,8 @@ async fn card_work(write: &mut OwnedWriteHalf, context: &Context, device: Option
 fn bench(context: &Context, device: Option<&str>) -> Result<Bench, Refusal> {
     let device = find(context, device)?;
     let (name, key, stop) = (name(context, &device), context.card_key.now(), context.stop.clone());
-    Ok(Bench { device, name, key, stop })
+    let journal = Some(context.bridge.state.clone());
+    Ok(Bench { device, name, key, journal, stop })
 }
 
 async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {

@@ -208,6 +208,8 @@ impl Bench {
             key: self.key.clone(),
             only_card: None,
             personalize: Personalize::Auto,
+            ndef: None,
+            begun: std::collections::BTreeSet::new(),
             new_presentation: false,
             limits,
             stop,

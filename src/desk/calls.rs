@@ -128,7 +128,7 @@ pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<S
         return refused(StatusCode::SERVICE_UNAVAILABLE, Problem::NotReady);
     };
     let answer = control::answer(ask, daemon).await;
-    if let Answer::Erased { acs_credential_id: Some(id) } = &answer
+    if let Answer::Erased { acs_credential_id: Some(id), .. } = &answer
         && !desk.forget(parts, *id).await
     {
         return refused(StatusCode::INTERNAL_SERVER_ERROR, Problem::Failed);

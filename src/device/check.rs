@@ -80,6 +80,7 @@ async fn look(link: Link) -> Result<PortCheck, PortCheckError> {
         | Trouble::KeyRefused
         | Trouble::CardRefused
         | Trouble::CardMute
+        | Trouble::Cannot
         | Trouble::NoUid => PortCheckError::Silent,
     })?;
     let card = session.detect().await;
@@ -98,6 +99,7 @@ async fn look(link: Link) -> Result<PortCheck, PortCheckError> {
         | Trouble::CardChanged
         | Trouble::Several
         | Trouble::KeyRefused
+        | Trouble::Cannot
         | Trouble::CardRefused => PortCheckError::Field,
     })?;
     Ok(PortCheck { reader: info, card, round_trip })

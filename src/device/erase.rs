@@ -1,16 +1,15 @@
 //! Takes the credentials off the card that lies there.
 
 use super::family::{self, Family};
-use super::order::{EraseEnd, EraseOrder, Failure};
-use super::ring::{look_with_each, survey_with_each};
+use super::media::{Looked, Media, Surveyed};
+use super::order::{EraseEnd, EraseOrder, Failure, Intent, Whose};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session};
 use super::work::{End, TRIES_MAX, failed, refusal, retry};
-use crate::fault::FaultKind;
+use crate::fault::{Fault, FaultKind};
 use encoder_protocols::id::{Detection, Target};
-use encoder_protocols::layout::ocl1::Slot;
-use encoder_protocols::layout::record::CredentialId;
-use encoder_protocols::plan::{CardView, LookOutcome, SurveyOutcome, erase};
+use encoder_protocols::plan::erase;
+use tokio::sync::oneshot;
 
 /// Erases the card that the order names, if that is the one that lies there. Nothing is waited for.
 pub(super) async fn run(session: &mut Session, order: &EraseOrder) -> End<EraseEnd> {
@@ -26,10 +25,12 @@ pub(super) async fn run(session: &mut Session, order: &EraseOrder) -> End<EraseE
         match attempt(session, order, &target, &mut erased).await {
             Ok(()) => return Ok(EraseEnd { card: target.uid, erased }),
             Err(Halt::Fault(fault)) => return Err((Failure::with_card(fault, target.uid), None)),
-            Err(Halt::Mismatch) => {
+            Err(halt @ (Halt::Mismatch | Halt::Flaky)) => {
                 tries += 1;
                 if tries >= TRIES_MAX {
-                    return Err((Failure::with_card(FaultKind::VerificationFailed, target.uid), None));
+                    let is_flaky = halt == Halt::Flaky;
+                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
+                    return Err((Failure::with_card(kind, target.uid), None));
                 }
                 let again = session.new_session(&target).await;
                 again.map_err(|trouble| failed(trouble, Some(&target), false))?;
@@ -47,34 +48,35 @@ async fn attempt(
     session: &mut Session,
     order: &EraseOrder,
     target: &Target,
-    erased: &mut Option<CredentialId>,
+    erased: &mut Option<Whose>,
 ) -> Result<(), Halt> {
-    let size = match Family::of(session, target).await? {
-        Family::Classic(size) => size,
+    let carrier = match Family::of(session, target).await? {
+        Family::Carrier(carrier) => carrier,
         Family::Other(card) => return Err(family::fault(card).into()),
     };
-    let mut keys = order.key.key.each_for_card(&target.uid);
-    let view = match look_with_each(session, &mut keys).await? {
-        LookOutcome::Ours(view) => view,
-        LookOutcome::NotOurs => {
-            return Err(match survey_with_each(session, &mut keys, size).await? {
-                SurveyOutcome::Blank => FaultKind::CardWithoutCredential,
-                SurveyOutcome::Foreign { .. } => FaultKind::ForeignCard,
-                SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
-                    FaultKind::DamagedCard
-                }
-            }
-            .into());
+    let mut media = Media::new(carrier, &order.key, target);
+    media.set_begun(order.begun);
+    let (view, form) = match media.look(session).await? {
+        Looked::Ours(view, form) => (view, form),
+        Looked::NotOurs => {
+            return Err(Halt::Fault(match media.survey(session).await? {
+                Surveyed::Blank(_) => FaultKind::CardWithoutCredential.into(),
+                Surveyed::Foreign(fault) => fault,
+                Surveyed::Unfinished(_) | Surveyed::Ready => Fault::from(FaultKind::DamagedCard),
+                Surveyed::Damaged(fault) => fault,
+            }));
         }
     };
-    if of_another_property(&view, order) {
-        return Err(FaultKind::ForeignCard.into());
-    }
-    let keys = keys.first().ok_or(FaultKind::NoCardKey)?;
-    let plan = erase(&view, keys, size).map_err(refusal)?;
+    media.find_opening(session).await?;
+    let plan = erase(&view, media.keys()?, form).map_err(refusal)?;
     tracing::info!(card = %target.uid, %plan, "a card is erased");
     if let Some(content) = &plan.erased {
-        *erased = content.credential_id();
+        *erased = Some(content.into());
+    }
+    let (answer, written) = oneshot::channel();
+    let intent = Intent { card: target.uid, plan: plan.to_string() };
+    if order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
+        return Err(FaultKind::JournalUnwritable.into());
     }
     let idle = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let mut run = Run::new(session, target, order.end, &order.stop);
@@ -87,11 +89,4 @@ async fn attempt(
     }
     session.set_leave(idle);
     outcome
-}
-
-/// Two properties may share a key; each erases its own cards only.
-fn of_another_property(view: &CardView, order: &EraseOrder) -> bool {
-    let own = order.key.property_id.into_bytes();
-    let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
-    valid.any(|sealed| sealed.content.property_id().0 != own)
 }

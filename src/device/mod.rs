@@ -8,6 +8,7 @@
 //! | `place` | opens the reader where it is, waits for it to come back |
 //! | `session` | commands to the reader, with their failures sorted |
 //! | `family` | what a card is |
+//! | `media` | a card that can carry a credential: how families are looked at and prepared |
 //! | `work` | waits for a card, looks at it, plans |
 //! | `erase` | takes the credentials off a card |
 //! | [`direct`] | what people ask for at the command line: reading a card whole, preparing one |
@@ -21,6 +22,7 @@ pub mod direct;
 mod erase;
 mod family;
 pub mod image;
+mod media;
 pub mod order;
 mod place;
 pub mod raw;
@@ -43,6 +45,7 @@ use encoder_protocols::command::{ReaderInfo, Signal};
 use encoder_protocols::dialect::pcsc_storage::Learnt;
 use encoder_protocols::id::{Detection, Target, Uid};
 use family::Family;
+use media::Media;
 use order::{CardInfo, CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, ScanOrder};
 use place::{Closed, Opened};
 use registry::Registry;
@@ -395,6 +398,7 @@ impl DeviceTask {
             | Trouble::Several
             | Trouble::KeyRefused
             | Trouble::CardRefused
+            | Trouble::Cannot
             | Trouble::Stopped
             | Trouble::TimeUp => None,
         };
@@ -459,18 +463,19 @@ impl DeviceTask {
 
     /// Says what is wrong with a card that was just put down, if anything. Reads at the most.
     async fn judge(&self, session: &mut Session, target: &Target) -> Result<Option<Fault>, Trouble> {
-        match Family::of(session, target).await {
-            Ok(Family::Classic(_)) => {}
-            Ok(Family::Other(card)) => return Ok(Some(family::fault(card).into())),
-            Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => return Ok(None),
-            Err(trouble) => return Err(trouble),
-        }
-        let Some(key) = &self.key.now() else { return Ok(None) };
-        match ring::opens(session, key, target).await {
-            Ok(false) => Ok(Some(FaultKind::ForeignCard.into())),
+        let judged = match (Family::of(session, target).await, self.key.now()) {
+            (Ok(Family::Other(card)), _) => return Ok(Some(family::fault(card).into())),
+            (Ok(Family::Carrier(carrier)), Some(key)) => {
+                Media::new(carrier, &key, target).judge(session, &key, target).await
+            }
+            (Ok(Family::Carrier(_)), None) => return Ok(None),
+            (Err(trouble), _) => Err(trouble),
+        };
+        match judged {
             // A card that was lifted again is the next look's business.
-            Ok(true) | Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => Ok(None),
-            Err(trouble) => Err(trouble),
+            Err(Trouble::CardLeft | Trouble::CardChanged | Trouble::Several) => Ok(None),
+            Err(Trouble::Cannot) => Ok(Some(FaultKind::ReaderCannot.into())),
+            judged => judged,
         }
     }
 
@@ -484,17 +489,24 @@ impl DeviceTask {
             presence.observe(detection);
             self.show(presence);
         };
+        // What a card is good for no longer, though this job has gone well.
+        let mut worn = None;
         // A caller that has gone away does not undo what was done to a card: the answer is dropped.
         let (fault, trouble) = match order {
             Order::Encode(order, reply) => {
                 let end = work::encode(session, &order, see).await;
+                worn = end.as_ref().ok().and_then(|end| end.worn.clone());
                 // Ends the journal's side of the conversation.
                 drop(order);
                 split(end, reply)
             }
             Order::Scan(order, reply) => split(work::scan(session, &order, see).await, reply),
             Order::Inspect(key, reply) => split(work::inspect(session, key.as_ref()).await, reply),
-            Order::Erase(order, reply) => split(erase::run(session, &order).await, reply),
+            Order::Erase(order, reply) => {
+                let end = erase::run(session, &order).await;
+                drop(order);
+                split(end, reply)
+            }
             Order::Direct(ask) => direct::run(session, ask).await,
             Order::Raw(order, reply) => raw::run(session, order, reply, see).await,
             Order::Wink(reply) => {
@@ -511,7 +523,7 @@ impl DeviceTask {
                 tracing::trace!(?trouble, "the reader showed nothing");
             }
         }
-        if let Some(fault) = fault.filter(|fault| stays_with_card(fault.kind)) {
+        if let Some(fault) = fault.or(worn).filter(|fault| stays_with_card(fault.kind)) {
             self.set(|status| status.fault = Some(fault));
         } else if self.status.borrow().presence == Presence::Present {
             self.set(|status| status.fault = None);
@@ -615,6 +627,7 @@ fn left(trouble: &Trouble) -> Left {
         | Trouble::CardRefused
         | Trouble::CardMute
         | Trouble::NoUid
+        | Trouble::Cannot
         | Trouble::InUse => Left::Silent(FaultKind::EncoderSilent.into()),
     }
 }

@@ -6,7 +6,11 @@ use crate::config::Personalize;
 use crate::fault::Fault;
 use crate::keys::CardKey;
 use encoder_protocols::id::{Target, Uid};
+use encoder_protocols::layout::compact::CredentialNumber;
+use encoder_protocols::layout::content::Content;
+use encoder_protocols::layout::ndef::Ndef;
 use encoder_protocols::layout::record::{CredentialId, Record};
+use std::collections::BTreeSet;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +36,10 @@ pub struct EncodeOrder {
     pub only_card: Option<Uid>,
     /// What happens to a blank card.
     pub personalize: Personalize,
+    /// What phones are shown of cards that are prepared, where they have room for it.
+    pub ndef: Option<Ndef>,
+    /// The cards that this desk has begun to write and not verified.
+    pub begun: BTreeSet<Uid>,
     /// The card must be lifted and put back first.
     pub new_presentation: bool,
     /// Until when.
@@ -64,6 +72,10 @@ pub struct EraseOrder {
     pub card: Uid,
     /// The property's card key.
     pub key: CardKey,
+    /// This desk has begun to write the card and not verified it.
+    pub begun: bool,
+    /// Told before the card is written; `true` comes back when it is on the disk.
+    pub intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
     /// Until when.
     pub end: Deadline,
     /// Cancelled when the daemon stops.
@@ -76,7 +88,22 @@ pub struct EraseEnd {
     /// The card.
     pub card: Uid,
     /// The credential that was there.
-    pub erased: Option<CredentialId>,
+    pub erased: Option<Whose>,
+}
+
+/// Whose credential it is, as far as a card says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This one's.
+    Credential(CredentialId),
+    /// That of a credential whose id ends so: the card has no room for more.
+    Number(CredentialNumber),
+}
+
+impl From<&Content> for Whose {
+    fn from(content: &Content) -> Self {
+        content.credential_id().map_or_else(|| Self::Number(content.number()), Self::Credential)
+    }
 }
 
 /// A card is about to be written.
@@ -96,7 +123,9 @@ pub struct EncodeEnd {
     /// The moment of issue as the card carries it, in seconds since 1970.
     pub issued_at: u32,
     /// The credential that was there before.
-    pub overwritten: Option<CredentialId>,
+    pub overwritten: Option<Whose>,
+    /// A part of the card is dead: it should be replaced.
+    pub worn: Option<Fault>,
 }
 
 /// What a card says.
@@ -105,7 +134,7 @@ pub struct CardRead {
     /// The card.
     pub card: Uid,
     /// The credential on it; `None` for a blank or foreign card.
-    pub record: Option<Record>,
+    pub content: Option<Content>,
 }
 
 /// Why it did not work.
@@ -141,7 +170,7 @@ pub struct CardInfo {
     /// What is on it in words, such as `blank`.
     pub format: CardFormat,
     /// The valid credential on it.
-    pub record: Option<Record>,
+    pub content: Option<Content>,
 }
 
 /// What is on a card.

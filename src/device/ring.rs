@@ -4,14 +4,14 @@
 //! older key for years, and sealed with the current one. A key that does not open a Classic card costs a look two refused
 //! logins, and a survey two more for each older key.
 
+use super::media::examine;
 use super::session::{Session, Trouble};
-use super::work::{look, survey};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::{ClassicSize, Key};
 use encoder_protocols::id::Target;
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::layout::ocl1;
-use encoder_protocols::plan::{LookOutcome, PersonalizePlan, SurveyOutcome};
+use encoder_protocols::plan::{Look, LookOutcome, PersonalizePlan, Survey, SurveyOutcome};
 
 /// Looks at a card's slots with each of these keys until they open it; keeps those that do in front.
 pub(super) async fn look_with_each(session: &mut Session, each: &mut [CardKeys]) -> Result<LookOutcome, Trouble> {
@@ -77,8 +77,22 @@ pub(super) async fn opens(session: &mut Session, key: &CardKey, target: &Target)
     Ok(false)
 }
 
-fn move_to_front(each: &mut [CardKeys], index: usize) {
+/// Puts the keys that have opened the card in front.
+pub(super) fn move_to_front(each: &mut [CardKeys], index: usize) {
     if let Some(until) = each.get_mut(..=index) {
         until.rotate_right(1);
     }
+}
+
+async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
+    let mut look = Look::new(keys.clone());
+    examine(session, &mut look).await?;
+    Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
+}
+
+async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Result<SurveyOutcome, Trouble> {
+    let mut survey = Survey::new(size, keys.clone());
+    examine(session, &mut survey).await?;
+    // A machine that is done has its outcome; without one the card is not touched.
+    survey.outcome().ok_or(Trouble::CardRefused)
 }

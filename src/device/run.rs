@@ -7,6 +7,7 @@ use encoder_protocols::command::Secret;
 use encoder_protocols::family::classic::{SectorNumber, SectorTrailer};
 use encoder_protocols::family::type2::ConfigPage;
 use encoder_protocols::id::Target;
+use encoder_protocols::layout::form::Spot;
 use encoder_protocols::plan::{PersonalizeStep, SafePoint, Step};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ pub(super) enum Halt {
     AfterSuccess(Trouble),
     /// The card does not say what was written.
     Mismatch,
+    /// Two reads of it differ.
+    Flaky,
     /// It may not go on.
     Fault(Fault),
 }
@@ -44,11 +47,12 @@ pub(super) struct Run<'a> {
     reached: SafePoint,
     touched: bool,
     may_be_sealed: bool,
+    at: Option<Spot>,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(session: &'a mut Session, card: &'a Target, end: Deadline, stop: &'a CancellationToken) -> Self {
-        Self { session, card, end, stop, reached: SafePoint::Untouched, touched: false, may_be_sealed: false }
+        Self { session, card, end, stop, reached: SafePoint::Untouched, touched: false, may_be_sealed: false, at: None }
     }
 
     /// Goes on from this point.
@@ -71,6 +75,11 @@ impl<'a> Run<'a> {
         self.may_be_sealed
     }
 
+    /// Where the card was last written or read back.
+    pub(super) fn at(&self) -> Option<Spot> {
+        self.at
+    }
+
     /// Runs one step.
     pub(super) async fn step(&mut self, step: PersonalizeStep) -> Result<(), Halt> {
         let outcome = match step {
@@ -81,7 +90,9 @@ impl<'a> Run<'a> {
         match outcome {
             Err(Halt::Trouble(trouble)) if self.reached.is_success() => Err(Halt::AfterSuccess(trouble)),
             // The new credential is there; that the old seal did not go is the next look's business.
-            Err(Halt::Mismatch) if self.reached.is_success() => Err(Halt::AfterSuccess(Trouble::CardRefused)),
+            Err(Halt::Mismatch | Halt::Flaky) if self.reached.is_success() => {
+                Err(Halt::AfterSuccess(Trouble::CardRefused))
+            }
             outcome => outcome,
         }
     }
@@ -109,22 +120,30 @@ impl<'a> Run<'a> {
                 self.before_write()?;
                 self.touched = true;
                 self.may_be_sealed |= self.reached == SafePoint::PayloadWritten;
+                self.at = Some(Spot::Page(page.number()));
                 self.session.write_page(page, data).await?;
             }
             Step::ReadBackPages { first, expect } => {
-                if self.session.pages(first, expect.len()).await? != expect {
-                    return Err(Halt::Mismatch);
+                self.at = Some(Spot::Page(first));
+                let read = self.session.pages(first, expect.len()).await?;
+                if read != expect {
+                    let again = self.session.pages(first, expect.len()).await?;
+                    return Err(if again == read { Halt::Mismatch } else { Halt::Flaky });
                 }
             }
             Step::Write { block, data } => {
                 self.before_write()?;
                 self.touched = true;
                 self.may_be_sealed |= self.reached == SafePoint::PayloadWritten;
+                self.at = Some(Spot::Sector(block.sector()));
                 self.session.write(block, data).await?;
             }
             Step::ReadBack { block, expect } => {
-                if self.session.read(block.number()).await? != expect {
-                    return Err(Halt::Mismatch);
+                self.at = Some(Spot::Sector(block.sector()));
+                let read = self.session.read(block.number()).await?;
+                if read != expect {
+                    let again = self.session.read(block.number()).await?;
+                    return Err(if again == read { Halt::Mismatch } else { Halt::Flaky });
                 }
             }
             Step::Reached(point) => {

@@ -47,6 +47,8 @@ pub(super) enum Trouble {
     NoUid,
     /// Another program has the reader or the card for itself.
     InUse,
+    /// The reader cannot do this: take another card, or another reader.
+    Cannot,
     /// The daemon stops.
     Stopped,
     /// The attempt's time is over.
@@ -80,11 +82,11 @@ impl From<ExchangeError> for Trouble {
             | DialectError::UnexpectedAnswer { .. }
             | DialectError::NotAuthenticated
             | DialectError::CardReset
-            | DialectError::Unsupported
             | DialectError::Status { .. } => Self::Reader(error),
             DialectError::CardMute => Self::CardMute,
             DialectError::NoUid => Self::NoUid,
             DialectError::InUse => Self::InUse,
+            DialectError::Unsupported => Self::Cannot,
         }
     }
 }
@@ -202,7 +204,8 @@ impl Session {
             | Trouble::CardRefused
             | Trouble::CardMute
             | Trouble::NoUid
-            | Trouble::InUse => Ok(()),
+            | Trouble::InUse
+            | Trouble::Cannot => Ok(()),
         }
     }
 
@@ -326,7 +329,7 @@ impl Session {
             match self.fast_read(first, PageNumber::new(last)).await {
                 Ok(bytes) if bytes.len() == 4 * count => return Ok(bytes.as_chunks::<4>().0.to_vec()),
                 Ok(_) => return Err(UNEXPECTED),
-                Err(Trouble::Reader(DialectError::Unsupported)) => {}
+                Err(Trouble::Cannot) => {}
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -372,7 +375,7 @@ impl Session {
     /// Opens an Ultralight C.
     pub(super) async fn ultralight_c(&mut self, key: UltralightCKey) -> Result<(), Trouble> {
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|_| Trouble::Reader(DialectError::Unsupported))?;
+        getrandom::fill(&mut random).map_err(|_| Trouble::Cannot)?;
         self.done(&CardCommand::UltralightCAuth { key, random }).await
     }
 

@@ -3,23 +3,20 @@
 //! Nothing branches between two writes. When a step fails the card is looked at again and a new plan is made from what
 //! is really there, a bounded number of times: a lost answer ends as a success, a card that left as an interruption.
 
-use super::family::{self, Family};
-use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
-use super::ring::{look_with_each, survey_with_each};
+use super::family::{self, Carrier, Family};
+use super::media::{Looked, Media, Surveyed, current};
+use super::order::{CardFormat, CardInfo, CardRead, EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder, Whose};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use crate::api::bridge::Progress;
 use crate::config::Personalize;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
-use encoder_protocols::family::classic::ClassicSize;
-use encoder_protocols::family::type2::UltralightCKey;
 use encoder_protocols::id::{Detection, Target};
-use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::layout::record::{CredentialId, Record};
-use encoder_protocols::plan::{
-    self, CardView, Examine, Look, LookOutcome, LookStep, PersonalizePlan, PlanError, SafePoint, Survey, SurveyOutcome,
-};
+use encoder_protocols::layout::content::Content;
+use encoder_protocols::layout::form::{Form, Spot};
+use encoder_protocols::layout::ocl1::Slot;
+use encoder_protocols::plan::{self, CardView, PlanError, SafePoint};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -77,30 +74,17 @@ async fn encode_in_time(session: &mut Session, order: &EncodeOrder, mut see: imp
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
-        let family = match Family::of(session, &target).await {
-            Ok(family) => family,
+        let carrier = match Family::of(session, &target).await {
+            Ok(Family::Carrier(carrier)) => carrier,
+            Ok(Family::Other(card)) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
+            Err(Trouble::CardLeft | Trouble::CardChanged) => continue,
             Err(trouble) => {
                 tries += 1;
-                retry(session, trouble, tries, None, false).await?;
+                retry(session, trouble, tries, Some(target), false).await?;
                 continue;
             }
         };
-        let size = match family {
-            Family::Classic(size) => size,
-            Family::Other(card) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
-        };
-        let mut encode = Encode {
-            keys: order.key.key.each_for_card(&target.uid),
-            order,
-            target,
-            size,
-            touched: false,
-            in_doubt: false,
-            verified: false,
-            overwritten: None,
-            finishing: false,
-            renew: false,
-        };
+        let mut encode = Encode::new(order, target, carrier);
         match encode.run(session).await {
             // Nothing was written, now or earlier: the clerk may still be putting the card down.
             Err((_, Some(Trouble::CardLeft | Trouble::CardChanged))) if !encode.touched && !encode.in_doubt => {}
@@ -115,17 +99,16 @@ async fn scan_in_time(session: &mut Session, order: &ScanOrder, mut see: impl Fn
     loop {
         let target = wait.for_card(session, &mut see).await?;
         let found = match (Family::of(session, &target).await, &order.key) {
-            (Ok(Family::Classic(_)), Some(key)) => {
-                look_with_each(session, &mut key.key.each_for_card(&target.uid)).await
-            }
-            (Ok(Family::Classic(_)), None) => {
+            (Ok(Family::Carrier(carrier)), Some(key)) => Media::new(carrier, key, &target).read(session).await,
+            (Ok(Family::Carrier(_)), None) => {
                 return Err((Failure::with_card(FaultKind::NoCardKey, target.uid), None));
             }
-            (Ok(Family::Other(_)), _) => Ok(LookOutcome::NotOurs),
+            (Ok(Family::Other(_)), _) => Ok(Ok(None)),
             (Err(trouble), _) => Err(trouble),
         };
         match found {
-            Ok(outcome) => return Ok(CardRead { card: target.uid, record: current(&outcome) }),
+            Ok(Ok(content)) => return Ok(CardRead { card: target.uid, content }),
+            Ok(Err(fault)) => return Err((Failure::with_card(fault, target.uid), None)),
             Err(Trouble::CardLeft | Trouble::CardChanged) => {}
             Err(trouble) => {
                 tries += 1;
@@ -144,33 +127,24 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
     };
     let trouble = |trouble| failed(trouble, Some(&target), false);
     let family = Family::of(session, &target).await.map_err(trouble)?;
-    let (kind, format, record) = match (family, key) {
-        (Family::Classic(size), Some(key)) => {
-            let mut keys = key.key.each_for_card(&target.uid);
-            let outcome = look_with_each(session, &mut keys).await.map_err(trouble)?;
-            let format = match &outcome {
-                LookOutcome::Ours(_) => CardFormat::Ours,
-                LookOutcome::NotOurs => match survey_with_each(session, &mut keys, size).await.map_err(trouble)? {
-                    SurveyOutcome::Blank => CardFormat::Blank,
-                    SurveyOutcome::Foreign { .. } => CardFormat::Foreign,
-                    SurveyOutcome::Unfinished(_) | SurveyOutcome::Ready | SurveyOutcome::Damaged { .. } => {
-                        CardFormat::Ours
-                    }
+    let (kind, format, content) = match (family, key) {
+        (Family::Carrier(carrier), Some(key)) => {
+            let mut media = Media::new(carrier, key, &target);
+            let looked = media.look(session).await.map_err(trouble)?;
+            let format = match &looked {
+                Looked::Ours(..) => CardFormat::Ours,
+                Looked::NotOurs => match media.survey(session).await.map_err(trouble)? {
+                    Surveyed::Blank(_) => CardFormat::Blank,
+                    Surveyed::Foreign(_) => CardFormat::Foreign,
+                    Surveyed::Unfinished(_) | Surveyed::Ready | Surveyed::Damaged(_) => CardFormat::Ours,
                 },
             };
-            (size.to_string(), format, current(&outcome))
+            (carrier.to_string(), format, current(&looked))
         }
-        (Family::Classic(size), None) => (size.to_string(), CardFormat::Unknown, None),
+        (Family::Carrier(carrier), None) => (carrier.to_string(), CardFormat::Unknown, None),
         (Family::Other(card), _) => (card.to_string(), CardFormat::Unknown, None),
     };
-    Ok(CardInfo { target, kind, format, record })
-}
-
-fn current(outcome: &LookOutcome) -> Option<Record> {
-    match outcome {
-        LookOutcome::Ours(view) => view.current().and_then(|(_, sealed)| sealed.content.record().cloned()),
-        LookOutcome::NotOurs => None,
-    }
+    Ok(CardInfo { target, kind, format, content })
 }
 
 /// Waiting for a card.
@@ -232,21 +206,46 @@ impl Wait<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "five independent facts about the card, each set in one place")]
 struct Encode<'a> {
     order: &'a EncodeOrder,
-    /// What may open the card; what does is in front.
-    keys: Vec<CardKeys>,
     target: Target,
-    size: ClassicSize,
-    /// A byte of this card may have been changed.
+    media: Media,
+    /// A byte of this card may have been changed, now or by an attempt that was interrupted.
     touched: bool,
     /// The new credential may be valid on the card, unverified.
     in_doubt: bool,
     /// The new credential is on the card, verified. From then on the job is a success, whatever happens.
     verified: bool,
-    overwritten: Option<CredentialId>,
+    overwritten: Option<Whose>,
     /// The plan at work only finishes what is on the card.
     finishing: bool,
-    /// A record that was there already did not read back the same twice: its weak bits are written anew.
+    /// Something did not read back the same twice: its weak bits are written anew.
     renew: bool,
+    /// Where the plan at work writes, and where it last did something.
+    at: Option<(Slot, Spot)>,
+    /// A slot that takes no write: the other one is used.
+    dead: Option<(Slot, Spot)>,
+    /// What the plan at work says is dead.
+    worn: Option<Spot>,
+}
+
+impl<'a> Encode<'a> {
+    fn new(order: &'a EncodeOrder, target: Target, carrier: Carrier) -> Self {
+        let mut media = Media::new(carrier, &order.key, &target).with_ndef(order.ndef.clone());
+        media.set_begun(order.begun.contains(&target.uid));
+        Self {
+            order,
+            target,
+            media,
+            touched: false,
+            in_doubt: false,
+            verified: false,
+            overwritten: None,
+            finishing: false,
+            renew: false,
+            at: None,
+            dead: None,
+            worn: None,
+        }
+    }
 }
 
 impl Encode<'_> {
@@ -262,23 +261,36 @@ impl Encode<'_> {
             tries += 1;
             match halt {
                 Halt::AfterSuccess(trouble) | Halt::Trouble(trouble) if self.verified => {
+                    // A seal that looked empty and then did not holds weak bits: by the next look it may look empty again.
+                    self.renew |= self.finishing && trouble == Trouble::CardRefused;
                     // What is left to retire is retired now if the card still lies there, else it waits.
                     if retry(session, trouble, tries, Some(self.target), false).await.is_err() {
                         return Ok(self.success_unretired());
                     }
                 }
-                Halt::Mismatch | Halt::Fault(_) if self.verified => {
+                Halt::Mismatch | Halt::Flaky | Halt::Fault(_) if self.verified => {
                     return Ok(self.success_unretired());
+                }
+                // What was written does not hold, or is not taken, however often: the other slot may be better.
+                Halt::Mismatch | Halt::Flaky | Halt::Trouble(Trouble::CardRefused)
+                    if tries >= TRIES_MAX && self.dead.is_none() && self.at.is_some() =>
+                {
+                    (self.dead, tries) = (self.at, 0);
+                    let again = session.new_session(&self.target).await;
+                    again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
                 }
                 Halt::Fault(fault) => {
                     return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
                 }
-                Halt::Mismatch if tries >= TRIES_MAX => {
-                    let fault = FaultKind::VerificationFailed.into();
+                halt @ (Halt::Mismatch | Halt::Flaky) if tries >= TRIES_MAX => {
+                    let is_flaky = halt == Halt::Flaky;
+                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
+                    let fault = kind.into();
                     return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
                 }
-                Halt::Mismatch => {
-                    self.renew = self.finishing;
+                Halt::Mismatch | Halt::Flaky => {
+                    // What reads differently from one time to the next is written anew, also where it looks right.
+                    self.renew = true;
                     let again = session.new_session(&self.target).await;
                     again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
                 }
@@ -302,62 +314,71 @@ impl Encode<'_> {
     }
 
     fn success(&self) -> EncodeEnd {
-        EncodeEnd { card: self.target.uid, issued_at: self.order.record.issued_at, overwritten: self.overwritten }
+        EncodeEnd {
+            card: self.target.uid,
+            issued_at: self.order.record.issued_at,
+            overwritten: self.overwritten,
+            worn: self.worn.map(|at| Fault::with_detail(FaultKind::WornCard, at)),
+        }
     }
 
     /// Looks, plans, runs the plan once.
     async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
-        let view = match look_with_each(session, &mut self.keys).await? {
-            LookOutcome::Ours(view) => view,
-            LookOutcome::NotOurs => self.prepare(session).await?,
+        self.at = None;
+        let (view, form) = match self.media.look(session).await? {
+            Looked::Ours(view, form) => (view, form),
+            Looked::NotOurs => self.prepare(session).await?,
         };
-        let plan_for = if self.renew { plan::renew::<ClassicSize> } else { plan::encode::<ClassicSize> };
-        let plan = plan_for(&view, &self.order.record, self.keys()?, self.size).map_err(refusal)?;
+        if self.media.is_anothers(&view) {
+            return Err(FaultKind::OtherPropertyCard.into());
+        }
+        let view = match self.dead {
+            Some((slot, at)) => view.with_dead(slot, at),
+            None => view,
+        };
+        let content = Content::fit(&self.order.record, form).map_err(PlanError::from).map_err(refusal)?;
+        let is_there = view.current().is_some_and(|(_, sealed)| sealed.content == content);
+        // What an interrupted write has left may read as it should today and otherwise tomorrow: all of it is written.
+        let in_full = self.renew || (!is_there && (self.touched || self.order.begun.contains(&self.target.uid)));
+        let plan_for = if in_full { plan::renew::<Form> } else { plan::encode::<Form> };
+        self.media.find_opening(session).await?;
+        let plan = plan_for(&view, &self.order.record, self.media.keys()?, form).map_err(refusal)?;
         self.finishing = plan.is_finishing();
         self.in_doubt = self.finishing;
         if let Some(older) = &plan.overwritten {
-            self.overwritten = older.credential_id();
+            self.overwritten = Some(older.into());
         }
+        self.worn = plan.worn;
         self.may_write(&plan.to_string()).await?;
-        self.run_plan(session, plan.steps.into_iter().map(Into::into)).await
+        self.run_plan(session, Some(plan.slot), plan.steps.into_iter().map(Into::into)).await
     }
 
     /// Prepares a blank card, or finishes preparing one; afterwards it is ours and empty.
-    async fn prepare(&mut self, session: &mut Session) -> Result<CardView, Halt> {
-        let plan = match survey_with_each(session, &mut self.keys, self.size).await? {
-            SurveyOutcome::Blank if self.order.personalize == Personalize::Manual => {
+    async fn prepare(&mut self, session: &mut Session) -> Result<(CardView, Form), Halt> {
+        let remaining = match self.media.survey(session).await? {
+            Surveyed::Blank(_) if self.order.personalize == Personalize::Manual => {
                 return Err(FaultKind::BlankCard.into());
             }
-            SurveyOutcome::Blank => Some(PersonalizePlan::new(self.keys()?, self.size)),
-            SurveyOutcome::Unfinished(unfinished) => {
-                Some(PersonalizePlan::resume(&unfinished, self.keys()?, self.size))
-            }
-            SurveyOutcome::Ready => None,
-            SurveyOutcome::Foreign { sector, why } => {
-                return Err(Halt::Fault(Fault::with_detail(
-                    FaultKind::ForeignCard,
-                    format_args!("sector {sector}: {why}"),
-                )));
-            }
-            SurveyOutcome::Damaged { sector } => {
-                return Err(Halt::Fault(Fault::with_detail(FaultKind::DamagedCard, format_args!("sector {sector}"))));
-            }
+            Surveyed::Blank(remaining) | Surveyed::Unfinished(remaining) => Some(remaining),
+            Surveyed::Ready => None,
+            Surveyed::Damaged(fault) | Surveyed::Foreign(fault) => return Err(Halt::Fault(fault)),
         };
-        if let Some(plan) = plan {
-            self.may_write(&plan.to_string()).await?;
-            self.run_plan(session, plan.steps.into_iter()).await?;
+        if let Some(remaining) = remaining {
+            // What does not fit is refused before a byte is written.
+            Content::fit(&self.order.record, remaining.form()).map_err(PlanError::from).map_err(refusal)?;
+            let plan = self.media.plan(&remaining)?;
+            if !plan.steps.is_empty() {
+                self.may_write(&plan.to_string()).await?;
+                self.run_plan(session, None, plan.steps.into_iter()).await?;
+            }
         }
+        // What nothing closes shows by nothing that it is prepared.
+        self.media.set_begun(true);
         session.new_session(&self.target).await?;
-        match look(session, self.keys()?).await? {
-            LookOutcome::Ours(view) => Ok(view),
-            LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
+        match self.media.look(session).await? {
+            Looked::Ours(view, form) => Ok((view, form)),
+            Looked::NotOurs => Err(FaultKind::DamagedCard.into()),
         }
-    }
-
-    /// The keys that open the card, as far as is known.
-    fn keys(&self) -> Result<&CardKeys, Halt> {
-        // Every ring has a current key.
-        self.keys.first().ok_or_else(|| FaultKind::NoCardKey.into())
     }
 
     /// Leave to write: there is time, the daemon is not stopping, and the journal knows of it.
@@ -380,6 +401,7 @@ impl Encode<'_> {
     async fn run_plan(
         &mut self,
         session: &mut Session,
+        slot: Option<Slot>,
         steps: impl Iterator<Item = plan::PersonalizeStep>,
     ) -> Result<(), Halt> {
         let job = session.set_leave(Leave::of_plan(self.order.limits));
@@ -396,73 +418,11 @@ impl Encode<'_> {
             }
         }
         self.touched |= run.touched();
+        self.at = slot.zip(run.at());
         self.in_doubt = (self.in_doubt || run.may_be_sealed()) && !run.reached().is_success();
         session.set_leave(job);
         outcome
     }
-}
-
-/// Drives a machine that only reads.
-async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<(), Trouble> {
-    while examine_step(session, machine).await? {}
-    Ok(())
-}
-
-/// One step of a machine that only reads; `false` when it is done.
-pub(super) async fn examine_step(session: &mut Session, machine: &mut impl Examine) -> Result<bool, Trouble> {
-    match machine.poll() {
-        LookStep::Login { sector, key } => match session.login(sector, key).await {
-            Ok(()) => machine.login_ok(),
-            Err(Trouble::KeyRefused) => machine.login_failed(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::Read(block) => match session.read(block).await {
-            Ok(data) => machine.block(data),
-            Err(Trouble::CardRefused) => machine.refused(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::Version => match session.version().await {
-            Ok(version) => machine.version(&version),
-            Err(Trouble::CardRefused) => machine.refused(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
-            // Whatever the card says to the key, it knows the question.
-            Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
-            Err(Trouble::CardRefused) => machine.refused(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
-            Ok(pages) => machine.pages(&pages),
-            Err(Trouble::CardRefused) => machine.refused(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::Unlock(unlock) => match session.unlock(unlock).await {
-            Ok(()) => machine.unlocked(),
-            Err(Trouble::KeyRefused) => machine.login_failed(),
-            Err(Trouble::CardRefused) => machine.refused(),
-            Err(trouble) => return Err(trouble),
-        },
-        LookStep::Done => return Ok(false),
-    }
-    Ok(true)
-}
-
-pub(super) async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
-    let mut look = Look::new(keys.clone());
-    examine(session, &mut look).await?;
-    Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
-}
-
-pub(super) async fn survey(
-    session: &mut Session,
-    keys: &CardKeys,
-    size: ClassicSize,
-) -> Result<SurveyOutcome, Trouble> {
-    let mut survey = Survey::new(size, keys.clone());
-    examine(session, &mut survey).await?;
-    // A machine that is done has its outcome; without one the card is not touched.
-    survey.outcome().ok_or(Trouble::CardRefused)
 }
 
 /// Makes the reader usable again and finds the same card, or says how the job ends.
@@ -474,7 +434,7 @@ pub(super) async fn retry(
     in_doubt: bool,
 ) -> End<()> {
     let give_up = |trouble| failed(trouble, card.as_ref(), in_doubt);
-    if tries >= TRIES_MAX {
+    if tries >= TRIES_MAX || trouble == Trouble::Cannot {
         return Err(give_up(trouble));
     }
     session.recover(trouble).await.map_err(give_up)?;
@@ -504,6 +464,7 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
         Trouble::CardMute => FaultKind::MuteCard,
         Trouble::NoUid => FaultKind::OtherTechnologyCard,
         Trouble::InUse => FaultKind::ReaderInUse,
+        Trouble::Cannot => FaultKind::ReaderCannot,
     };
     (Failure { fault: kind.into(), card: card.map(|card| card.uid), in_doubt }, Some(trouble))
 }
@@ -511,9 +472,8 @@ pub(super) fn failed(trouble: Trouble, card: Option<&Target>, in_doubt: bool) ->
 pub(super) fn refusal(error: PlanError) -> Halt {
     Halt::Fault(match error {
         PlanError::Misfit(_) => Fault::with_detail(FaultKind::CardTooSmall, error),
-        PlanError::SequenceExhausted | PlanError::SlotUnreadable { .. } | PlanError::OtherForm => {
-            Fault::with_detail(FaultKind::DamagedCard, error)
-        }
+        PlanError::SlotUnreadable { .. } => Fault::with_detail(FaultKind::WornCard, error),
+        PlanError::SequenceExhausted | PlanError::OtherForm => Fault::with_detail(FaultKind::DamagedCard, error),
     })
 }
 

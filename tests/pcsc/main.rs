@@ -23,6 +23,8 @@ mod causes;
 mod client;
 mod clients;
 mod fake;
+#[path = "../loopback/families.rs"]
+mod families;
 #[path = "../loopback/guests.rs"]
 mod guests;
 mod many;

@@ -55,17 +55,23 @@ fn credential_lines(credential: &CardCredential) -> [String; 4] {
     let time = |time: Option<jiff::Timestamp>| time.map_or_else(|| "no end".to_owned(), |time| time.to_string());
     let doors: Vec<String> = credential.doors.iter().map(u16::to_string).collect();
     [
-        format!("credential  {}", credential.acs_credential_id),
+        format!("credential  {}", whose(credential)),
         format!("valid       {} to {}", time(credential.starts_at), time(credential.ends_at)),
         format!("issued      {}", time(credential.issued_at)),
         format!("doors       {}", doors.join(", ")),
     ]
 }
 
+/// A small card has room for the end of the id only.
+fn whose(credential: &CardCredential) -> String {
+    let end = || format!("one that ends with {}", credential.number);
+    credential.acs_credential_id.map_or_else(end, |id| id.to_string())
+}
+
 fn slot_words(slot: &SlotAnswer) -> String {
     match (&slot.credential, &slot.why) {
         (Some(credential), _) => {
-            format!("valid, number {}, credential {}", slot.sequence.unwrap_or_default(), credential.acs_credential_id)
+            format!("valid, number {}, credential {}", slot.sequence.unwrap_or_default(), whose(credential))
         }
         (None, Some(why)) => format!("{}: {why}", slot.state),
         (None, None) => slot.state.clone(),
