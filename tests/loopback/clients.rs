@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Kind, product as nfcpy names it, pages that can be read, first pages of the slots, form (docs/card-layout.md).
+/// Kind, pages that can be read, first pages of the slots, form (docs/card-layout.md).
 const CARDS: [(&str, usize, &str, &str, &str); 7] = [
     ("ultralight", 16, "4", "10", "compact"),
     ("ultralight-ev1-48", 20, "4", "10", "compact"),
