@@ -78,7 +78,7 @@ fn a_dead_or_stuck_place_costs_a_slot_and_the_card_is_called_worn() {
                 assert_eq!(failure.fault.kind, FaultKind::WornCard, "{case}");
                 let is_seen_at_once = how == Wear::Dead && !is_classic;
                 assert!(!is_seen_at_once || rig.writes() == before, "{case}");
-                let read = rig.scan(&item).await.content.unwrap();
+                let read = rig.scan(&item).await.content.expect(&case);
                 assert_eq!(read.number(), record(1, 1).credential_id.into(), "{case}");
             });
         }
