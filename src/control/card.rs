@@ -291,10 +291,10 @@ impl Bench {
             CardWork::ErasePlan => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
                 let read = self.read(Vec::new(), false, end, progress).await?;
-                let size = read.memory.as_ref().ok_or(Fault::from(FaultKind::UnsupportedCard))?.size;
-                let view = read.view.ok_or(Fault::from(FaultKind::ForeignCard))?;
+                let found = read.view.zip(read.memory).filter(|((view, _), _)| !of_another_property(view, &key));
+                let ((view, keys), memory) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
                 let uid = read.info.target.uid;
-                let plan = plan::erase(&view, &key.key.for_card(&uid), size)
+                let plan = plan::erase(&view, &keys, memory.size)
                     .map_err(|error| Fault::with_detail(FaultKind::DamagedCard, error))?;
                 Ok(CardOutcome::ErasePlan { card_number: uid.to_string(), plan: plan.to_string() })
             }
@@ -426,10 +426,16 @@ impl Bench {
         ReadAnswer {
             card: self.card_answer(&read.info),
             made_by: maker(uid).map(str::to_owned),
-            slots: read.view.as_ref().map(slots),
+            slots: read.view.as_ref().map(|(view, _)| slots(view)),
             sectors: sectors.unwrap_or_default(),
         }
     }
+}
+
+/// Two properties may share a key; each erases its own cards only.
+fn of_another_property(view: &CardView, key: &CardKey) -> bool {
+    let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
+    valid.any(|sealed| sealed.content.property_id().0 != key.property_id.into_bytes())
 }
 
 fn sector_keys(keys: &[RawBytes<6>]) -> Vec<SectorKey> {

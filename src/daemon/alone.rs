@@ -32,6 +32,7 @@ pub struct Alone {
     pcsc: Option<JoinHandle<()>>,
     /// What the supervisor watches; they live as long as it.
     _config: watch::Sender<Arc<Config>>,
+    _key: watch::Sender<Option<CardKey>>,
     _ask: mpsc::Sender<tokio::sync::oneshot::Sender<()>>,
     /// Keeps a daemon from starting meanwhile.
     _lock: Option<std::fs::File>,
@@ -43,12 +44,12 @@ impl Alone {
         let state_dir = config.daemon.state_dir.clone();
         let lock = if state_dir.exists() { Some(lock_state_dir(&state_dir)?) } else { None };
         let key = CardKey::load(&state_dir)?;
-        let (_never_replaced, in_use) = KeyInUse::new(key.clone());
         let (stop, devices) = (CancellationToken::new(), Arc::new(Registry::default()));
         let (attached, pcsc) =
             if config.discovery.pcsc { Some(attached::watch(stop.clone())).unzip() } else { (None, None) };
         let (config, seen) = watch::channel(Arc::new(config));
         let (ask, asked) = mpsc::channel(1);
+        let (key_sender, in_use) = KeyInUse::new(key.clone());
         let supervisor = Supervisor {
             config: seen,
             asked,
@@ -60,7 +61,7 @@ impl Alone {
             stop: stop.clone(),
         };
         let supervisor = tokio::spawn(supervisor.run());
-        Ok(Self { devices, key, stop, supervisor, pcsc, _config: config, _ask: ask, _lock: lock })
+        Ok(Self { devices, key, stop, supervisor, pcsc, _config: config, _key: key_sender, _ask: ask, _lock: lock })
     }
 
     /// Finds an encoder by identity, name or port; without a word when there is just one.

@@ -1,8 +1,10 @@
 //! What people ask for at the command line about the card that lies there: reading it whole, preparing it. Nothing is
 //! waited for.
 
-use super::media::{examine, examine_step};
+use super::family::{self, Carrier, Family};
+use super::media::{Looked, Media, Surveyed, examine_step};
 use super::order::{CardInfo, Failure};
+use super::ring::look_with_each;
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use super::work::{End, TRIES_MAX, failed, inspect, retry};
@@ -10,14 +12,10 @@ use super::{DeviceHandle, Order, split};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
-use encoder_protocols::family::classic::{ClassicSize, Key, KeyA, KeyB, SectorKey, SectorNumber};
-use encoder_protocols::family::{CardKind, identify};
+use encoder_protocols::family::classic::{Key, KeyA, KeyB, SectorKey, SectorNumber};
 use encoder_protocols::id::{Detection, Target, Uid};
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::plan::{
-    CardView, ClassicMemory, KeysWanted, Look, LookOutcome, PersonalizePlan, ReadMemory, SectorKeys, Survey,
-    SurveyOutcome,
-};
+use encoder_protocols::plan::{CardView, ClassicMemory, KeysWanted, LookOutcome, ReadMemory, SectorKeys};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -52,8 +50,8 @@ pub struct Done {
 pub struct MemoryEnd {
     /// What it is.
     pub info: CardInfo,
-    /// What its slots hold, on a card of ours.
-    pub view: Option<CardView>,
+    /// What its slots hold, on a card of ours, and the keys that opened it.
+    pub view: Option<(CardView, CardKeys)>,
     /// What is in its memory; `None` for a family that is not read whole.
     pub memory: Option<ClassicMemory>,
 }
@@ -142,12 +140,15 @@ pub(super) async fn one_card(session: &mut Session) -> End<Target> {
 async fn memory(session: &mut Session, order: &MemoryOrder) -> End<MemoryEnd> {
     let info = inspect(session, order.key.as_ref()).await?;
     let target = info.target;
-    let CardKind::Classic(size) = identify(&target) else { return Ok(MemoryEnd { info, view: None, memory: None }) };
-    let keys = order.key.as_ref().map(|key| key.key.for_card(&target.uid));
+    let mut keys = order.key.as_ref().map(|key| key.key.each_for_card(&target.uid)).unwrap_or_default();
     let mut tries = 0;
     loop {
-        match whole(session, order, size, keys.as_ref()).await {
-            Ok((view, memory)) => return Ok(MemoryEnd { info, view, memory: Some(memory) }),
+        match whole(session, order, &target, &mut keys).await {
+            Ok(None) => return Ok(MemoryEnd { info, view: None, memory: None }),
+            Ok(Some((view, memory))) => {
+                let view = view.zip(keys.into_iter().next());
+                return Ok(MemoryEnd { info, view, memory: Some(memory) });
+            }
             Err(trouble) => {
                 tries += 1;
                 retry(session, trouble, tries, Some(target), false).await?;
@@ -159,15 +160,16 @@ async fn memory(session: &mut Session, order: &MemoryOrder) -> End<MemoryEnd> {
 async fn whole(
     session: &mut Session,
     order: &MemoryOrder,
-    size: ClassicSize,
-    keys: Option<&CardKeys>,
-) -> Result<(Option<CardView>, ClassicMemory), Trouble> {
-    let view = match keys {
-        Some(keys) => match look(session, keys).await? {
-            LookOutcome::Ours(view) => Some(view),
-            LookOutcome::NotOurs => None,
-        },
-        None => None,
+    target: &Target,
+    keys: &mut [CardKeys],
+) -> Result<Option<(Option<CardView>, ClassicMemory)>, Trouble> {
+    let size = match Family::of(session, target).await? {
+        Family::Carrier(Carrier::Classic(size)) => size,
+        Family::Carrier(Carrier::Type2(_)) | Family::Other(_) => return Ok(None),
+    };
+    let view = match look_with_each(session, keys).await? {
+        LookOutcome::Ours(view) => Some(view),
+        LookOutcome::NotOurs => None,
     };
     let keys_to_try = |sector| SectorKeys { sector, keys: candidates(sector, keys, &order.more) };
     let todo = size.sector_numbers().map(keys_to_try).collect();
@@ -175,7 +177,7 @@ async fn whole(
     let memory = read(session, machine, |done, of| {
         let _nobody_listens = order.progress.try_send(Done { done, of });
     });
-    Ok((view, memory.await?))
+    Ok(Some((view, memory.await?)))
 }
 
 /// Drives a reading of a whole card.
@@ -205,13 +207,12 @@ const PUBLIC_KEYS: [[u8; 6]; 2] = [[0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5], [0xD3, 
 
 /// The keys that may open a sector, the likeliest first: this property's, the factory's, those that were given, those
 /// that everybody knows.
-pub(super) fn candidates(sector: SectorNumber, keys: Option<&CardKeys>, more: &[SectorKey]) -> Vec<Key> {
+pub(super) fn candidates(sector: SectorNumber, keys: &[CardKeys], more: &[SectorKey]) -> Vec<Key> {
     let public = PUBLIC_KEYS.into_iter().map(SectorKey::new);
     let others: Vec<SectorKey> =
         std::iter::once(SectorKey::transport()).chain(more.iter().cloned()).chain(public).collect();
-    let ours = |key: Option<Key>| key.into_iter();
-    let key_a = ours(keys.map(|keys| Key::A(keys.key_a(sector))));
-    let key_b = ours(keys.map(|keys| Key::B(keys.key_b(sector))));
+    let key_a = keys.iter().map(|keys| Key::A(keys.key_a(sector)));
+    let key_b = keys.iter().map(|keys| Key::B(keys.key_b(sector)));
     key_a
         .chain(others.iter().cloned().map(|key| Key::A(KeyA(key))))
         .chain(key_b)
@@ -255,23 +256,20 @@ async fn prepare(
     target: &Target,
     listing: &mut Option<String>,
 ) -> Result<(), Halt> {
-    let CardKind::Classic(size) = identify(target) else { return Err(FaultKind::UnsupportedCard.into()) };
-    let keys = order.key.key.for_card(&target.uid);
-    if let LookOutcome::Ours(_) = look(session, &keys).await? {
+    let carrier = match Family::of(session, target).await? {
+        Family::Carrier(carrier) => carrier,
+        Family::Other(card) => return Err(family::fault(card).into()),
+    };
+    let mut media = Media::new(carrier, &order.key, target);
+    if let Looked::Ours(..) = media.look(session).await? {
         return Ok(());
     }
-    let plan = match survey(session, &keys, size).await? {
-        SurveyOutcome::Blank => PersonalizePlan::new(&keys, size),
-        SurveyOutcome::Unfinished(unfinished) => PersonalizePlan::resume(&unfinished, &keys, size),
-        SurveyOutcome::Ready => return Ok(()),
-        SurveyOutcome::Foreign { sector, why } => {
-            let detail = format_args!("sector {sector}: {why}").to_string();
-            return Err(Halt::Fault(Fault::with_detail(FaultKind::ForeignCard, detail)));
-        }
-        SurveyOutcome::Damaged { sector } => {
-            return Err(Halt::Fault(Fault::with_detail(FaultKind::DamagedCard, format_args!("sector {sector}"))));
-        }
+    let remaining = match media.survey(session).await? {
+        Surveyed::Blank(remaining) | Surveyed::Unfinished(remaining) => remaining,
+        Surveyed::Ready => return Ok(()),
+        Surveyed::Foreign(fault) | Surveyed::Damaged(fault) => return Err(Halt::Fault(fault)),
     };
+    let plan = media.plan(&remaining)?;
     listing.get_or_insert_with(|| plan.to_string());
     if order.dry_run {
         return Ok(());
@@ -292,21 +290,8 @@ async fn prepare(
     session.set_leave(job);
     outcome?;
     session.new_session(target).await?;
-    match look(session, &keys).await? {
-        LookOutcome::Ours(_) => Ok(()),
-        LookOutcome::NotOurs => Err(FaultKind::DamagedCard.into()),
+    match media.look(session).await? {
+        Looked::Ours(..) => Ok(()),
+        Looked::NotOurs => Err(FaultKind::DamagedCard.into()),
     }
-}
-
-async fn look(session: &mut Session, keys: &CardKeys) -> Result<LookOutcome, Trouble> {
-    let mut look = Look::new(keys.clone());
-    examine(session, &mut look).await?;
-    Ok(look.outcome().unwrap_or(LookOutcome::NotOurs))
-}
-
-async fn survey(session: &mut Session, keys: &CardKeys, size: ClassicSize) -> Result<SurveyOutcome, Trouble> {
-    let mut survey = Survey::new(size, keys.clone());
-    examine(session, &mut survey).await?;
-    // A machine that is done has its outcome; without one the card is not touched.
-    survey.outcome().ok_or(Trouble::CardRefused)
 }

@@ -5,6 +5,7 @@
 //! times. However it ends, the caller is told which blocks were written and which were verified.
 
 use super::direct::{Done, candidates, one_card, read};
+use super::family::{self, Carrier, Family};
 use super::order::{Failure, Intent, Limits};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
@@ -14,7 +15,6 @@ use crate::api::bridge::Progress;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key, SectorKey};
-use encoder_protocols::family::{CardKind, identify};
 use encoder_protocols::id::{Detection, Target, Uid};
 use encoder_protocols::plan::{
     ClassicImage, KeysWanted, PersonalizeStep, RawPlan, RawStep, ReadMemory, SafePoint, Step, raw,
@@ -161,13 +161,23 @@ async fn in_time(
 ) -> End<(Target, String)> {
     let mut wait =
         Wait { limits: order.limits, stop: &order.stop, progress: &order.progress, must_lift: order.new_presentation };
+    let mut tries = 0;
     loop {
         let target = if order.wait { wait.for_card(session, &mut see).await? } else { one_card(session).await? };
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
-        let CardKind::Classic(size) = identify(&target) else {
-            return Err((Failure::with_card(FaultKind::UnsupportedCard, target.uid), None));
+        let size = match Family::of(session, &target).await {
+            Ok(Family::Carrier(Carrier::Classic(size))) => size,
+            Ok(Family::Carrier(Carrier::Type2(_))) => {
+                return Err((Failure::with_card(FaultKind::ImageRefused, target.uid), None));
+            }
+            Ok(Family::Other(card)) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
+            Err(trouble) => {
+                tries += 1;
+                retry(session, trouble, tries, None, false).await?;
+                continue;
+            }
         };
         if let Some(wanted) = order.size.filter(|wanted| *wanted != size) {
             let detail = format!("it is for a {wanted}, and this is a {size}");
@@ -237,12 +247,12 @@ impl Writing<'_> {
     /// Looks, plans, runs the plan once.
     async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
         let keys = match &self.order.others {
-            OtherKeys::Known { key: Some(key), .. } => Some(key.key.for_card(&self.target.uid)),
-            OtherKeys::Known { key: None, .. } | OtherKeys::Transport => None,
+            OtherKeys::Known { key: Some(key), .. } => key.key.each_for_card(&self.target.uid),
+            OtherKeys::Known { key: None, .. } | OtherKeys::Transport => Vec::new(),
         };
         let todo = self.order.image.keys_to_try(|sector| match &self.order.others {
             OtherKeys::Transport => Vec::from([Key::transport_a()]),
-            OtherKeys::Known { more, .. } => candidates(sector, keys.as_ref(), more),
+            OtherKeys::Known { more, .. } => candidates(sector, &keys, more),
         });
         let memory = read(session, ReadMemory::new(self.size, KeysWanted::Both, todo), |_, _| {}).await?;
         let plan = raw(&self.order.image, &memory)

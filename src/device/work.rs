@@ -217,7 +217,7 @@ struct Encode<'a> {
     overwritten: Option<Whose>,
     /// The plan at work only finishes what is on the card.
     finishing: bool,
-    /// A record that was there already did not read back the same twice: its weak bits are written anew.
+    /// Something did not read back the same twice: its weak bits are written anew.
     renew: bool,
     /// Where the plan at work writes, and where it last did something.
     at: Option<(Slot, Spot)>,
@@ -261,6 +261,8 @@ impl Encode<'_> {
             tries += 1;
             match halt {
                 Halt::AfterSuccess(trouble) | Halt::Trouble(trouble) if self.verified => {
+                    // A seal that looked empty and then did not holds weak bits: by the next look it may look empty again.
+                    self.renew |= self.finishing && trouble == Trouble::CardRefused;
                     // What is left to retire is retired now if the card still lies there, else it waits.
                     if retry(session, trouble, tries, Some(self.target), false).await.is_err() {
                         return Ok(self.success_unretired());
@@ -287,7 +289,8 @@ impl Encode<'_> {
                     return Err((Failure { fault, card: Some(self.target.uid), in_doubt: self.in_doubt }, None));
                 }
                 Halt::Mismatch | Halt::Flaky => {
-                    self.renew = self.finishing;
+                    // What reads differently from one time to the next is written anew, also where it looks right.
+                    self.renew = true;
                     let again = session.new_session(&self.target).await;
                     again.map_err(|trouble| failed(trouble, Some(&self.target), self.in_doubt))?;
                 }

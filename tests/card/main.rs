@@ -12,6 +12,7 @@ mod desk;
 
 mod alone;
 mod daemon;
+mod raw;
 
 /// How the virtual encoders of these tests are attached.
 const READERS: desk::Readers = desk::Readers::Serial;

@@ -93,10 +93,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Info { on, keys, json } => {
             let work = CardWork::Read { keys: files::key_file(keys.as_deref())?, contents: false, with_keys: false };
-            match work_on(&on, work, "reading the card").await? {
-                CardOutcome::Read(read) if json => print_json(&info::json(&read)?)?,
-                CardOutcome::Read(read) => print(&info::text(&read))?,
-                other => return unexpected(&other),
+            let outcome = work_on(&on, work, "reading the card").await?;
+            let CardOutcome::Read(read) = &outcome else { return unexpected(&outcome) };
+            if json {
+                print_json(&info::json(read)?)?;
+            } else {
+                print(&info::text(read))?;
             }
         }
         Command::Dump(arguments) => return files::dump(arguments).await,
@@ -164,18 +166,17 @@ async fn erase_with(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let card_number = match card_number {
-        Some(card_number) => card_number,
-        None => {
-            let card = reach.card().await?;
-            if card.format != CardFormat::Ours {
-                bail!("card {} is not one of this property; nothing was changed", card.card_number);
-            }
-            if ask {
-                confirm(&card.card_number)?;
-            }
-            card.card_number
+    let card_number = if let Some(card_number) = card_number {
+        card_number
+    } else {
+        let card = reach.card().await?;
+        if card.format != CardFormat::Ours {
+            bail!("card {} is not one of this property; nothing was changed", card.card_number);
         }
+        if ask {
+            confirm(&card.card_number)?;
+        }
+        card.card_number
     };
     let erased = reach.erase(&card_number).await?;
     let Answer::Erased { acs_credential_id, number } = erased else { bail!("the daemon answered something else") };

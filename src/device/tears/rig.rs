@@ -1,9 +1,10 @@
 //! A reader in memory with its session, and whole jobs on it.
 
-use super::super::order::{EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, Intent, Limits};
+use super::super::order::{CardRead, EncodeEnd, EncodeOrder, EraseEnd, EraseOrder, Failure, Intent, Limits, ScanOrder};
 use super::super::session::{Session, Trouble};
 use super::super::{erase, work};
-use super::cards::{Card, uid};
+use super::cards::Item;
+use super::wrong::{self, Wrong};
 use crate::clock::Deadline;
 use crate::config::Personalize;
 use crate::keys::CardKey;
@@ -14,6 +15,7 @@ use encoder_protocols::dialect::pcsc_storage::profile;
 use encoder_protocols::dialect::reader;
 use encoder_protocols::id::{Detection, Uid};
 use encoder_protocols::layout::keys::PropertyKey;
+use encoder_protocols::layout::ndef::Ndef;
 use encoder_protocols::layout::record::Record;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -60,6 +62,14 @@ pub(super) struct Rig {
     session: Session,
     key: CardKey,
     intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
+    /// What phones are shown.
+    pub(super) ndef: Option<Ndef>,
+    /// Exchanges with the reader that the last job made, from its first search for the card on.
+    pub(super) trips: u64,
+    /// Encodes by a layout that is wrong.
+    pub(super) wrong: Option<Wrong>,
+    /// The card that lies there.
+    uid: Option<Uid>,
     /// What the journal knows of cards that were begun and not verified.
     begun: Arc<Mutex<BTreeSet<Uid>>>,
 }
@@ -92,7 +102,11 @@ impl Rig {
             session,
             key: CardKey { property_id: Uuid::from_bytes(PROPERTY), key: property_key().into() },
             intent,
+            ndef: None,
+            trips: 0,
+            wrong: None,
             begun,
+            uid: None,
         }
     }
 
@@ -103,8 +117,26 @@ impl Rig {
         }
     }
 
-    /// Exchanges with the reader so far.
-    pub(super) fn round_trips(&mut self) -> u64 {
+    /// Reads the card, as a scan does.
+    pub(super) async fn scan(&mut self, item: &Item) -> CardRead {
+        self.memory().field().place(item.card.clone()).expect("nothing lies there");
+        self.see().await;
+        let minute = Deadline::after(Duration::from_mins(1));
+        let order = ScanOrder {
+            key: Some(self.key.clone()),
+            limits: Limits { card: minute, first_write: minute, end: minute },
+            stop: CancellationToken::new(),
+            progress: mpsc::channel(1).0,
+        };
+        let before = self.round_trips();
+        let read = work::scan(&mut self.session, &order, |_| {}).await.expect("nothing is in its way");
+        self.trips = self.round_trips() - before;
+        self.session.rest().await;
+        self.memory().field().remove_all();
+        read
+    }
+
+    fn round_trips(&mut self) -> u64 {
         self.memory().counters().round_trips
     }
 
@@ -114,15 +146,19 @@ impl Rig {
     }
 
     /// Puts a card on, does the job as the device's task would, and takes the card away.
-    pub(super) async fn run(&mut self, card: &mut Card, job: &Job, tear: Option<Tear>) -> End {
-        let field = self.memory().field();
-        field.place(card.clone()).expect("nothing lies there");
+    pub(super) async fn run(&mut self, item: &mut Item, job: &Job, tear: Option<Tear>) -> End {
+        let uid = item.card.uid();
+        self.uid = Some(uid);
+        *self.begun.lock().unwrap() = item.begun.then_some(uid).into_iter().collect();
+        self.memory().field().place(item.card.clone()).expect("nothing lies there");
         self.see().await;
         if let Some(tear) = tear {
             self.memory().set_comes_back(tear.comes_back);
             self.memory().field().tear(tear.nth, tear.torn);
         }
+        let before = self.round_trips();
         let end = self.job(job).await;
+        self.trips = self.round_trips() - before;
         let end = match end {
             Ok(()) => {
                 self.begun.lock().unwrap().clear();
@@ -138,8 +174,9 @@ impl Rig {
         self.session.rest().await;
         self.memory().set_comes_back(false);
         let mut cards = self.memory().field().remove_all();
-        *card = cards.pop().expect("the card is somewhere");
+        item.card = cards.pop().expect("the card is somewhere");
         assert!(cards.is_empty(), "one card");
+        item.begun = !self.begun.lock().unwrap().is_empty();
         end
     }
 
@@ -155,7 +192,10 @@ impl Rig {
 
     async fn job(&mut self, job: &Job) -> Result<(), (Failure, Option<Trouble>)> {
         match job {
-            Job::Encode(record) => self.encode(record).await.map(drop),
+            Job::Encode(record) => match self.wrong {
+                Some(wrong) => wrong::encode(&mut self.session, wrong, record, &self.key).await,
+                None => self.encode(record).await.map(drop),
+            },
             Job::Erase => self.erase().await.map(drop),
         }
     }
@@ -167,7 +207,7 @@ impl Rig {
             key: self.key.clone(),
             only_card: None,
             personalize: Personalize::Auto,
-            ndef: None,
+            ndef: self.ndef.clone(),
             begun: self.begun.lock().unwrap().clone(),
             new_presentation: false,
             limits: Limits { card: minute, first_write: minute, end: minute },
@@ -179,10 +219,11 @@ impl Rig {
     }
 
     async fn erase(&mut self) -> work::End<EraseEnd> {
+        let card = self.uid.expect("a card lies there");
         let order = EraseOrder {
-            card: uid(),
+            card,
             key: self.key.clone(),
-            begun: self.begun.lock().unwrap().contains(&uid()),
+            begun: self.begun.lock().unwrap().contains(&card),
             intent: self.intent.clone(),
             end: Deadline::after(Duration::from_mins(1)),
             stop: CancellationToken::new(),

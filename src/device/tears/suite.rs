@@ -1,10 +1,12 @@
 //! Tears every write of a job, presents the card again, judges what is on it, counts.
 
-use super::cards::{self, Card, Family, Sight, Start, dump, other, unit};
+use super::cards::{self, Family, Item, Sight, Start, dump, unit};
 use super::rig::{End, Job, Rig, Tear};
 use super::torn::torn_contents;
 use crate::fault::FaultKind;
 use encoder_protocols::card_sim::Torn;
+use encoder_protocols::layout::content::Content;
+use encoder_protocols::layout::record::Record;
 use std::fmt;
 
 /// What is torn, and how often.
@@ -133,17 +135,18 @@ pub(super) struct Suite {
     seeds: u64,
     pub(super) tally: Tally,
     title: String,
+    family: Family,
     prepared: Vec<u8>,
 }
 
 impl Suite {
-    pub(super) fn new(rig: Rig, seeds: u64) -> Self {
-        Self { rig, seeds, tally: Tally::default(), title: String::new(), prepared: Vec::new() }
+    pub(super) fn new(mut rig: Rig, stage: &Stage, seeds: u64) -> Self {
+        rig.ndef = stage.family.ndef();
+        let (title, prepared) = (stage.to_string(), stage.prepared.clone());
+        Self { rig, seeds, tally: Tally::default(), title, family: stage.family, prepared }
     }
 
     pub(super) async fn run(&mut self, stage: &Stage) {
-        self.title = stage.to_string();
-        self.prepared.clone_from(&stage.prepared);
         for start in &stage.starts {
             match stage.kind {
                 Kind::Personalize | Kind::Encode | Kind::Recover | Kind::Erase => self.one_tear(start).await,
@@ -155,20 +158,20 @@ impl Suite {
 
     /// All writes of a job that nothing interrupts.
     async fn writes(&mut self, start: &Start) -> Vec<Write> {
-        let mut card = start.card.clone();
+        let mut item = start.item.clone();
         let before = self.rig.writes();
-        let end = self.rig.run(&mut card, &start.job, None).await;
+        let end = self.rig.run(&mut item, &start.job, None).await;
         assert!(end.is_ok(), "{}, {}: {end:?}", self.title, start.name);
         let count = u32::try_from(self.rig.writes() - before).unwrap();
         let mut writes = Vec::new();
         for nth in 1..=count {
             let mut left = Vec::new();
             for torn in [Torn::Old, Torn::New, Torn::Exact([0xC7; 16])] {
-                let mut card = start.card.clone();
-                let _torn = self.rig.run(&mut card, &start.job, Some(Tear { nth, torn, comes_back: false })).await;
-                left.push(dump(&card));
+                let mut item = start.item.clone();
+                let _torn = self.rig.run(&mut item, &start.job, Some(Tear { nth, torn, comes_back: false })).await;
+                left.push(dump(&item.card));
             }
-            let size = unit(&card);
+            let size = unit(&item.card);
             let at = (0..left[0].len() / size).find(|at| left[0][at * size..][..size] != left[2][at * size..][..size]);
             let at = at.expect("no card holds C7 from end to end");
             let of = |dump: &[u8]| dump[at * size..][..size].to_vec();
@@ -181,15 +184,15 @@ impl Suite {
         for write in &self.writes(start).await {
             for content in contents(write, self.seeds) {
                 let case = Case { start, write, content: &content };
-                let card = self.tear(&case, false).await;
-                for job in next(&start.job) {
+                let item = self.tear(&case, false).await;
+                for job in [start.job.clone(), Job::Encode(self.family.other())] {
                     self.tally.cases += 1;
-                    let mut again = card.clone();
+                    let mut again = item.clone();
                     self.present_again(&mut again, &job, &case).await;
                 }
                 self.tally.cases += 1;
-                let mut card = self.tear(&case, true).await;
-                self.present_again(&mut card, &start.job, &case).await;
+                let mut item = self.tear(&case, true).await;
+                self.present_again(&mut item, &start.job, &case).await;
             }
         }
     }
@@ -201,18 +204,18 @@ impl Suite {
                 contents(write, 1).into_iter().enumerate().filter(|(at, _)| at % 16 < 3).map(|(_, content)| content)
             {
                 let case = Case { start, write, content: &content };
-                let card = self.tear(&case, false).await;
-                let again = Start { name: case.to_string(), card, ..start.clone() };
-                let mut finished = again.card.clone();
+                let item = self.tear(&case, false).await;
+                let again = Start { name: case.to_string(), item, ..start.clone() };
+                let mut finished = again.item.clone();
                 if self.rig.run(&mut finished, &again.job, None).await.is_err() {
                     continue;
                 }
                 for write in &self.writes(&again).await {
                     for content in contents(write, 1).into_iter().step_by(5) {
                         let case = Case { start: &again, write, content: &content };
-                        let mut card = self.tear(&case, false).await;
+                        let mut item = self.tear(&case, false).await;
                         self.tally.cases += 1;
-                        self.present_again(&mut card, &again.job, &case).await;
+                        self.present_again(&mut item, &again.job, &case).await;
                     }
                 }
             }
@@ -234,32 +237,32 @@ impl Suite {
             for mask in masks {
                 for inverted in [false, true] {
                     let case = Case { start, write, content: &write.new };
-                    let mut card = self.tear(&case, false).await;
-                    cards::weaken(&mut card, write.at, mask, inverted);
+                    let mut item = self.tear(&case, false).await;
+                    cards::weaken(&mut item.card, write.at, mask, inverted);
                     self.tally.cases += 1;
-                    self.present_until_done(&mut card, &case).await;
+                    self.present_until_done(&mut item, &case).await;
                 }
             }
         }
     }
 
     /// Runs the job until the card leaves, and judges what is on it then.
-    async fn tear(&mut self, case: &Case<'_>, comes_back: bool) -> Card {
+    async fn tear(&mut self, case: &Case<'_>, comes_back: bool) -> Item {
         let Case { start, write, content } = case;
         let mut exact = [0; 16];
         exact[..content.len()].copy_from_slice(content);
         let tear = Tear { nth: write.nth, torn: Torn::Exact(exact), comes_back };
-        let mut card = start.card.clone();
-        let end = self.rig.run(&mut card, &start.job, Some(tear)).await;
-        self.judge(&Sight::of(&start.card), &card, &start.job, &end, case);
-        card
+        let mut item = start.item.clone();
+        let end = self.rig.run(&mut item, &start.job, Some(tear)).await;
+        self.judge(&self.sight(&start.item), &item, &start.job, &end, case);
+        item
     }
 
     /// Any card after any job.
-    fn judge(&mut self, before: &Sight, card: &Card, job: &Job, end: &End, case: &Case<'_>) {
-        let now = Sight::of(card);
+    fn judge(&mut self, before: &Sight, item: &Item, job: &Job, end: &End, case: &Case<'_>) {
+        let now = self.sight(item);
         let (was, is) = (before.current(), now.current());
-        if now.valid().iter().any(|valid| !case.start.known.contains(valid)) {
+        if now.valid().iter().any(|valid| !case.start.known.iter().any(|known| self.content(known) == *valid)) {
             self.found(|tally| &mut tally.mixed, case, &format_args!("a record that nobody made, {end:?}"));
         }
         match job {
@@ -267,7 +270,7 @@ impl Suite {
                 if was.is_some() && is.is_none() {
                     self.found(|tally| &mut tally.lost, case, &format_args!("no credential, {end:?}"));
                 }
-                let is_new = is.as_ref() == Some(record);
+                let is_new = is.as_ref() == Some(&self.content(record));
                 if let Some(is) = is.as_ref().filter(|_| !is_new && is != was) {
                     if end.is_err() && before.valid().contains(is) {
                         self.tally.rolled_back += 1;
@@ -297,32 +300,32 @@ impl Suite {
     }
 
     /// The next attempt on a card that was torn, with nothing in its way.
-    async fn present_again(&mut self, card: &mut Card, job: &Job, case: &Case<'_>) {
-        let before = Sight::of(card);
-        let end = self.rig.run(card, job, None).await;
-        self.judge(&before, card, job, &end, case);
-        self.judge_last(card, job, &end, case);
+    async fn present_again(&mut self, item: &mut Item, job: &Job, case: &Case<'_>) {
+        let before = self.sight(item);
+        let end = self.rig.run(item, job, None).await;
+        self.judge(&before, item, job, &end, case);
+        self.judge_last(item, job, &end, case);
     }
 
     /// A card after its last attempt.
-    fn judge_last(&mut self, card: &Card, job: &Job, end: &End, case: &Case<'_>) {
-        let looks = Sight::twice(card);
+    fn judge_last(&mut self, item: &Item, job: &Job, end: &End, case: &Case<'_>) {
+        let looks = Sight::twice(&item.card, self.family.form());
         match (end, job) {
             (Ok(()), Job::Encode(record)) => {
                 for now in looks {
-                    if now.current().as_ref() != Some(record) {
+                    if now.current().as_ref() != Some(&self.content(record)) {
                         self.found(|tally| &mut tally.false_success, case, &"a success without the record");
                     }
                     if now.filled() != 1 {
                         self.found(|tally| &mut tally.stale, case, &"the other slot is not empty");
                     }
                 }
-                if cards::preparation(card) != self.prepared {
+                if self.family.outside(&item.card) != self.prepared {
                     self.found(|tally| &mut tally.false_success, case, &"a success on a card that is not prepared");
                 }
             }
             (Ok(()), Job::Erase) => {
-                if looks.iter().any(|now| now.filled() > 0) {
+                if looks.iter().any(|now| now.filled() > 0) || dump(&item.card) != self.prepared {
                     self.found(|tally| &mut tally.false_success, case, &"a success, but something is left");
                 }
             }
@@ -339,18 +342,27 @@ impl Suite {
     }
 
     /// Attempts until one is a success; weak bits may take a few.
-    async fn present_until_done(&mut self, card: &mut Card, case: &Case<'_>) {
+    async fn present_until_done(&mut self, item: &mut Item, case: &Case<'_>) {
         let job = &case.start.job;
         for _ in 0..4 {
-            let before = Sight::of(card);
-            let end = self.rig.run(card, job, None).await;
-            self.judge(&before, card, job, &end, case);
+            let before = self.sight(item);
+            let end = self.rig.run(item, job, None).await;
+            self.judge(&before, item, job, &end, case);
             if end.is_ok() {
-                self.judge_last(card, job, &end, case);
+                self.judge_last(item, job, &end, case);
                 return;
             }
         }
         self.found(|tally| &mut tally.unrecovered, case, &"four attempts");
+    }
+
+    fn sight(&self, item: &Item) -> Sight {
+        Sight::of(&item.card, self.family.form())
+    }
+
+    /// What of a record this kind of card carries.
+    fn content(&self, record: &Record) -> Content {
+        Content::fit(record, self.family.form()).unwrap()
     }
 
     fn found(&mut self, count: impl Fn(&mut Tally) -> &mut usize, case: &Case<'_>, what: &dyn fmt::Display) {
@@ -360,14 +372,9 @@ impl Suite {
     }
 }
 
-/// What is done with a card that was torn: the same again, and something else.
-fn next(job: &Job) -> [Job; 2] {
-    [job.clone(), Job::Encode(other())]
-}
-
 /// A trailer that was torn while the card was personalised may be lost for good.
 fn is_lost_sector(kind: FaultKind, case: &Case<'_>) -> bool {
-    kind == FaultKind::DamagedCard && cards::is_perilous(&case.start.card, case.write.at)
+    kind == FaultKind::DamagedCard && cards::is_perilous(&case.start.item.card, case.write.at)
 }
 
 fn contents(write: &Write, seeds: u64) -> Vec<Vec<u8>> {

@@ -12,12 +12,9 @@ pub(in crate::cli) fn parse(bytes: &[u8]) -> Result<ClassicFile, FormatError> {
     let size = sizes.into_iter().find(|size| usize::from(size.blocks()) * 16 == bytes.len());
     let size = size.ok_or(FormatError::Size { have: bytes.len() })?;
     let blocks: Vec<MaybeBlock> = bytes.as_chunks::<16>().0.iter().map(|block| block.map(Some)).collect();
-    let uid = match bytes {
-        // A UID of four bytes is followed by the exclusive or of them. Source: MF1S50yyX/V1 data sheet, section 8.6.1.
-        [a, b, c, d, check, ..] if a ^ b ^ c ^ d == *check => vec![*a, *b, *c, *d],
-        [a, b, c, d, e, f, g, ..] => vec![*a, *b, *c, *d, *e, *f, *g],
-        _ => Vec::new(),
-    };
+    // A UID of four bytes is followed by the exclusive or of them. Source: MF1S50yyX/V1 data sheet, section 8.6.1.
+    let is_short = matches!(bytes, [a, b, c, d, check, ..] if a ^ b ^ c ^ d == *check);
+    let uid = bytes.iter().copied().take(if is_short { 4 } else { 7 }).collect::<Vec<u8>>();
     let atqa_sak = usual_atqa_sak(size, uid.len());
     Ok(ClassicFile { size, uid, atqa_sak, blocks })
 }

@@ -12,6 +12,7 @@ use encoder_protocols::family::classic::{
     AccessBits, BlockNumber, ClassicSize, KeyA, KeyB, SectorKey, SectorNumber, SectorTrailer,
 };
 use std::path::Path;
+use zeroize::Zeroize;
 
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -114,8 +115,7 @@ impl std::fmt::Debug for ClassicFile {
 
 impl Drop for ClassicFile {
     fn drop(&mut self) {
-        use zeroize::Zeroize as _;
-        self.blocks.iter_mut().flatten().for_each(|byte| byte.zeroize());
+        self.blocks.iter_mut().flatten().for_each(Zeroize::zeroize);
     }
 }
 
