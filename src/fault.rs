@@ -228,6 +228,8 @@ pub enum FaultKind {
     NoCredentialForCard,
     /// The access method has a card already.
     MethodHasCard,
+    /// A raw image that may not or cannot be written on this card.
+    ImageRefused,
     /// The encoder has no lamp or buzzer that can be used.
     CannotSignal,
     /// A failure that a simulation was to bring about.
@@ -256,7 +258,7 @@ impl FaultKind {
     }
 
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::NoCard,
         Self::CardNotLifted,
         Self::SeveralCards,
@@ -306,6 +308,7 @@ impl FaultKind {
         Self::OwnerGone,
         Self::NoCredentialForCard,
         Self::MethodHasCard,
+        Self::ImageRefused,
         Self::CannotSignal,
         Self::Simulated,
     ];
@@ -360,6 +363,7 @@ impl FaultKind {
             | Self::CredentialOfAnother
             | Self::OwnerGone
             | Self::MethodHasCard
+            | Self::ImageRefused
             | Self::CannotSignal
             | Self::Simulated => ErrorType::UncategorizedError,
         };
@@ -456,6 +460,7 @@ impl FaultKind {
             Self::OwnerGone => "The user that the card was for was deleted. Nothing was assigned.",
             Self::NoCredentialForCard => "No free credential is on this card. Encode the access method instead.",
             Self::MethodHasCard => "The access method has a card already, or may have one. Request another one.",
+            Self::ImageRefused => "This image cannot be written on this card. The card was not changed.",
             Self::CannotSignal => "This encoder has no lamp or buzzer that encoderd can use.",
             Self::Simulated => "A failure that was asked for. Nothing is wrong.",
         }
@@ -514,6 +519,7 @@ impl FaultKind {
             | Self::OwnerGone
             | Self::NoCredentialForCard
             | Self::MethodHasCard
+            | Self::ImageRefused
             | Self::CannotSignal => false,
         }
     }
@@ -552,6 +558,7 @@ impl FaultKind {
             | Self::OwnerGone
             | Self::NoCredentialForCard
             | Self::MethodHasCard
+            | Self::ImageRefused
             | Self::CannotSignal
             | Self::Simulated => Loudness::Info,
             Self::DamagedCard

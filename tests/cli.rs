@@ -127,6 +127,62 @@ fn a_card_key_that_others_may_read_is_refused() {
     assert!(!state.join("state.db").exists());
 }
 
+#[test]
+fn card_keys_are_rotated_aside_imported_listed_and_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let desk = |name: &str| {
+        let file = path(&format!("{name}.toml"));
+        std::fs::write(&file, format!("[daemon]\nstate_dir = \"{}\"\n", path(name))).unwrap();
+        file
+    };
+    let (here, there) = (desk("here"), desk("there"));
+    let keys = |config: &str, arguments: &[&str]| {
+        let output = encoderd(&[&["keys"], arguments, &["--config", config]].concat());
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap() + &stderr(&output))
+    };
+    let listed = |config: &str| -> Value {
+        let (status, text) = keys(config, &["list", "--json"]);
+        assert_eq!(status, Some(0), "{text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let ids = |config: &str| -> Vec<(u64, bool)> {
+        let each = |key: &Value| (key["key_id"].as_u64().unwrap(), key["current"].as_bool().unwrap());
+        listed(config)["keys"].as_array().unwrap().iter().map(each).collect()
+    };
+    assert_eq!(keys(&here, &["init"]).0, Some(0));
+    assert_eq!(keys(&there, &["import", &path("here/card-key.toml")]).0, Some(0));
+
+    let (status, text) = keys(&here, &["rotate"]);
+    assert!(status == Some(1) && text.contains("--yes") && text.contains("lock"), "nobody was asked: {text}");
+    assert_eq!(ids(&here), [(1, true)]);
+
+    // Aside: nothing changes until the file is imported.
+    let next = path("next");
+    let (status, text) = keys(&here, &["rotate", "--into", &next]);
+    assert!(status == Some(0) && text.contains("locks"), "{text}");
+    assert_eq!(std::fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(ids(&here), [(1, true)]);
+    for config in [&here, &there] {
+        let (status, text) = keys(config, &["import", &next]);
+        assert!(status == Some(0) && text.contains("reload"), "{text}");
+        assert_eq!(ids(config), [(2, true), (1, false)]);
+    }
+    assert_eq!(listed(&here), listed(&there), "the same keys have the same check values");
+    assert!(keys(&here, &["import", &next]).1.contains("already"));
+
+    // Both rotate by themselves: neither takes the other's.
+    for config in [&here, &there] {
+        assert_eq!(keys(config, &["rotate", "--yes"]).0, Some(0));
+    }
+    let (status, text) = keys(&here, &["import", &path("there/card-key.toml")]);
+    assert!(status == Some(1) && text.contains("both were rotated"), "{text}");
+    let (status, text) = keys(&here, &["forget", "3", "--yes"]);
+    assert!(status == Some(1) && text.contains("rotate first"), "{text}");
+    assert_eq!(keys(&here, &["forget", "1", "--yes"]).0, Some(0));
+    assert_eq!(ids(&here), [(3, true), (2, false)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_card_key_is_not_replaced_by_another_one() {
     let mut desk = Desk::start(Setup::default()).await;

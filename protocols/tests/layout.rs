@@ -4,11 +4,15 @@
 mod layout {
     mod bench;
     mod encodes;
+    mod encodes_type2;
     mod erase;
     mod example;
+    mod memory;
+    mod pages;
     mod personalize;
     mod properties;
     mod tears;
+    mod tears_type2;
     #[path = "../support/torn.rs"]
     mod torn;
     mod vectors;

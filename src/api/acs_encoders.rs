@@ -1,6 +1,7 @@
 //! `/acs/encoders/…`, and the live view of encoders at `/encoderd/v1/encoders`.
 
 use crate::api::ObjectError;
+use crate::api::bridge::raw::RawImage;
 use crate::api::bridge::{EncoderState, Presence};
 use crate::api::envelope::Object;
 use crate::api::id::{
@@ -139,6 +140,15 @@ pub struct ScanCredential {
     pub acs_encoder_id: AcsEncoderId,
     /// Of readers of Salto KS; changes nothing here.
     pub salto_ks_metadata: Option<SaltoKs>,
+}
+
+/// `/encoderd/v1/acs_encoders/write_raw`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WriteRaw {
+    /// On which encoder.
+    pub acs_encoder_id: AcsEncoderId,
+    /// What to write.
+    pub image: RawImage,
 }
 
 /// `/acs/encoders/scan_to_assign_credential`: exactly one of user and person.

@@ -1,6 +1,7 @@
 //! `/action_attempts/…`
 
 use crate::api::acs_credentials::AcsCredential;
+use crate::api::bridge::raw::RawReport;
 use crate::api::envelope::Object;
 use crate::api::id::{AcsCredentialId, AcsEncoderId, ActionAttemptId, ElsewhereId};
 use crate::api::parameters::{AnyOf, Limit};
@@ -19,7 +20,7 @@ pub struct ActionAttempt {
     pub action_type: ActionType,
     /// Where it is.
     pub status: Status,
-    /// On success: an [`AcsCredential`], a [`ScanResult`] or an access method.
+    /// On success: an [`AcsCredential`], a [`ScanResult`], an access method, or a [`RawWritten`].
     pub result: Option<Value>,
     /// On error.
     pub error: Option<AttemptError>,
@@ -37,13 +38,15 @@ pub enum ActionType {
     ScanToAssignCredential,
     /// Giving a card that was written before to an access method.
     AssignCredential,
+    /// Writing somebody else's image to a card, as it is; `/encoderd/v1/acs_encoders/write_raw`.
+    WriteRaw,
 }
 
 impl ActionType {
     /// The kind of work, which decides the error types.
     pub fn work(self) -> Work {
         match self {
-            Self::EncodeCredential => Work::Encode,
+            Self::EncodeCredential | Self::WriteRaw => Work::Encode,
             Self::ScanCredential => Work::Scan,
             Self::ScanToAssignCredential => Work::ScanToAssign,
             Self::AssignCredential => Work::Assign,
@@ -102,6 +105,18 @@ pub struct CredentialOnEncoder {
     pub ends_at: Option<Time>,
     /// The card's UID.
     pub card_number: Option<String>,
+}
+
+/// What a raw image's attempt has done. Blocks are counted over the whole card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawWritten {
+    /// The card's UID.
+    pub card_number: Option<String>,
+    /// What was written, what was verified, what was right before.
+    #[serde(flatten)]
+    pub report: RawReport,
+    /// It lay on a virtual encoder.
+    pub simulated: bool,
 }
 
 /// How card and hub differ.

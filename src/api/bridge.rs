@@ -13,9 +13,12 @@
 //! Every other request carries `Authorization: Bearer <bridge token>`. Errors have the shape of all hub errors.
 //! A job is offered again, with the same `action_attempt_id`, until its result has been acknowledged.
 
+pub mod raw;
+
 use crate::api::admin::Secret;
 use crate::fault::Fault;
 use jiff::Timestamp;
+use raw::{RawImage, RawReport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -198,6 +201,27 @@ pub enum JobWork {
     Encode(EncodeWork),
     /// Read the card.
     Scan,
+    /// Write an image of somebody else's, as it is.
+    Raw(RawWork),
+}
+
+impl Job {
+    /// The job as it may be written down: a raw image's contents and keys are not.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let work = match &self.work {
+            JobWork::Raw(work) => JobWork::Raw(RawWork { image: work.image.wiped() }),
+            work @ (JobWork::Encode(_) | JobWork::Scan) => work.clone(),
+        };
+        Self { work, ..*self }
+    }
+}
+
+/// An image to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawWork {
+    /// What. Empty in a job that has ended.
+    pub image: RawImage,
 }
 
 /// A credential to be written.
@@ -308,6 +332,8 @@ pub enum Outcome {
     Encoded(Encoded),
     /// What the card says.
     Scanned(Scanned),
+    /// What became of a raw image, well or badly.
+    Raw(RawEnded),
     /// It failed.
     Failed(Failed),
 }
@@ -374,6 +400,19 @@ pub struct CompactCredential {
     /// Guest semantics.
     #[serde(default)]
     pub flags: CredentialFlags,
+}
+
+/// What became of a raw image. A failure is told here once a card was seen, since it may have been written in part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawEnded {
+    /// The card's UID in hex, once one was seen.
+    pub card_number: Option<String>,
+    /// Which blocks were written and verified.
+    pub report: RawReport,
+    /// Why the image is not on the card, or not all of it.
+    pub fault: Option<Fault>,
+    /// It came from a virtual encoder.
+    pub simulated: bool,
 }
 
 /// A job that failed.

@@ -59,6 +59,7 @@ pub async fn create(places: &Places, to: &Path, passphrase: Option<&Passphrase>)
         copy::take(file, &to, hub::SCHEMA).await?;
         let mut copy = Copy::open(&to).await?;
         secrets.take_webhooks(copy.take_webhook_secrets().await?);
+        copy.drop_raw_images().await?;
         manifest.hub_schema = Some(copy.check(hub::SCHEMA).await?);
         manifest.property = manifest.property.or(copy.property_names().await?.into_iter().next());
         copy.close().await?;

@@ -3,11 +3,13 @@
 use super::{Backoff, Bridge, translate};
 use crate::api::bridge::{
     EncodeWork, Failed, Job, JobWork, LONG_POLL_SECONDS, LONG_POLL_SECONDS_MAX, NextRequest, Outcome, Progress,
-    ProgressRequest, ResultRequest, StartRequest, StartResponse,
+    ProgressRequest, RawEnded, RawWork, ResultRequest, StartRequest, StartResponse,
 };
 use crate::clock::{self, Deadline};
 use crate::device::DeviceHandle;
-use crate::device::order::{EncodeEnd, EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use crate::device::image;
+use crate::device::order::{EncodeOrder, Failure, Intent, Limits, ScanOrder};
+use crate::device::raw::{OtherKeys, RawOrder};
 use crate::fault::{Fault, FaultKind, Loudness};
 use crate::store::state::JournalRow;
 use crate::telemetry::{Hop, metrics};
@@ -24,6 +26,9 @@ use uuid::Uuid;
 /// Kept free at the end of an attempt for writing and verifying: a job that finds its card later than this is refused.
 /// An encode of sixteen doors takes about 40 round trips, below a second at 115200 baud; this is twice that.
 const WRITING_TIME: Duration = Duration::from_secs(2);
+
+/// The same for each block of a raw image: looking, writing and reading back twice are some five exchanges.
+const TIME_OF_RAW_WRITE: Duration = Duration::from_millis(60);
 
 /// How much longer than its wait for a card an attempt can live: the time to write, and the hub's patience behind it.
 /// A job that a restart interrupted is waited for that long before it is reported as it stands.
@@ -151,7 +156,8 @@ fn is_simulated(bridge: &Bridge, job: &Job) -> bool {
 
 async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &CancellationToken) {
     let issued_at = u32::try_from(clock::wall().as_second()).unwrap_or(u32::MAX);
-    let row = match bridge.state.journal_begin(job, issued_at).await {
+    // A raw image stays in memory: the hub has it for as long as the attempt is open.
+    let row = match bridge.state.journal_begin(&job.without_secrets(), issued_at).await {
         Ok(row) => {
             bridge.readiness.up(Hop::Journal);
             row
@@ -194,7 +200,7 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &
             return;
         }
     };
-    let latest = remaining.saturating_sub(WRITING_TIME);
+    let latest = remaining.saturating_sub(writing_time(&job.work));
     let limits = Limits {
         card: Deadline::since(sent, latest.min(Duration::from_millis(job.card_wait_ms))),
         first_write: Deadline::since(sent, latest),
@@ -209,13 +215,30 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &
     let work = match &job.work {
         JobWork::Scan => "scan",
         JobWork::Encode(_) => "encode",
+        JobWork::Raw(_) => "raw",
     };
-    let ended = match &outcome {
-        Outcome::Encoded(_) | Outcome::Scanned(_) => "success".to_owned(),
-        Outcome::Failed(failed) => failed.fault.kind.name(),
-    };
+    let ended = fault_of(&outcome).map_or_else(|| "success".to_owned(), |fault| fault.kind.name());
     metrics::job_ended(work, ended, clock::now().saturating_duration_since(sent));
     finish(bridge, job, outcome).await;
+}
+
+/// How much time to keep free for writing.
+fn writing_time(work: &JobWork) -> Duration {
+    match work {
+        JobWork::Encode(_) | JobWork::Scan => WRITING_TIME,
+        JobWork::Raw(work) => {
+            WRITING_TIME + TIME_OF_RAW_WRITE * u32::try_from(work.image.writes.len()).unwrap_or(u32::MAX)
+        }
+    }
+}
+
+/// What went wrong, if anything did.
+fn fault_of(outcome: &Outcome) -> Option<&Fault> {
+    match outcome {
+        Outcome::Encoded(_) | Outcome::Scanned(_) => None,
+        Outcome::Raw(ended) => ended.fault.as_ref(),
+        Outcome::Failed(failed) => Some(&failed.fault),
+    }
 }
 
 /// Runs a job, again where its device's task has ended under it: the port was configured anew.
@@ -242,7 +265,7 @@ async fn run_in_time(
 
 /// Whether a job was left because its device's task ends; nothing is wrong with it.
 fn is_stopped(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(failed) if failed.fault.kind == FaultKind::Stopping)
+    fault_of(outcome).is_some_and(|fault| fault.kind == FaultKind::Stopping)
 }
 
 async fn run_on_device(
@@ -263,9 +286,16 @@ async fn run_on_device(
             .await
             .map(|read| Outcome::Scanned(translate::scanned(&read, device.status().simulated))),
         JobWork::Encode(work) => match encode_order(bridge, row, work, limits, stop, progress).await {
-            Ok((order, intents)) => encode(bridge, &device, job, order, intents)
+            Ok((order, intents)) => journaled(bridge, job, device.encode(order), intents)
                 .await
                 .map(|end| Outcome::Encoded(translate::encoded(&end, device.status().simulated))),
+            Err(fault) => Err(Failure::without_card(fault)),
+        },
+        JobWork::Raw(work) => match raw_order(bridge, row, work, limits, stop, progress) {
+            Ok((order, intents)) => {
+                let end = journaled(bridge, job, device.write_raw(order), intents).await;
+                translate::raw(end, row, device.status().simulated)
+            }
             Err(fault) => Err(Failure::without_card(fault)),
         },
     };
@@ -274,14 +304,8 @@ async fn run_on_device(
 
 type Intents = mpsc::Receiver<(Intent, oneshot::Sender<bool>)>;
 
-/// Hands the order to the device, and writes its intent to touch a card into the journal before it may.
-async fn encode(
-    bridge: &Bridge,
-    device: &DeviceHandle,
-    job: &Job,
-    order: EncodeOrder,
-    mut intents: Intents,
-) -> Result<EncodeEnd, Failure> {
+/// Has the device work, and writes its intent to touch a card into the journal before it may.
+async fn journaled<T>(bridge: &Bridge, job: &Job, work: impl Future<Output = T>, mut intents: Intents) -> T {
     let journal = async {
         while let Some((intent, answer)) = intents.recv().await {
             let card = intent.card.to_string();
@@ -293,7 +317,38 @@ async fn encode(
         }
     };
     // The journal's side ends when the device drops its end, just before it answers.
-    tokio::join!(device.encode(order), journal).0
+    tokio::join!(work, journal).0
+}
+
+fn raw_order(
+    bridge: &Bridge,
+    row: &JournalRow,
+    work: &RawWork,
+    limits: Limits,
+    stop: &CancellationToken,
+    progress: mpsc::Sender<Progress>,
+) -> Result<(RawOrder, Intents), Fault> {
+    let parsed = image::parse(&work.image)?;
+    // A card that was begun before a crash is the only one that may be finished.
+    let begun = row.card_number.as_deref().and_then(|number| number.parse().ok());
+    let (intent, intents) = mpsc::channel(1);
+    let (steps, _nobody_looks) = mpsc::channel(1);
+    let order = RawOrder {
+        image: parsed.image,
+        size: parsed.size,
+        only_card: parsed.only_card.or(begun),
+        // What a lock vendor's server sends is never written with this property's keys.
+        others: OtherKeys::Transport,
+        wait: true,
+        new_presentation: bridge.config.borrow().card.require_new_presentation,
+        dry_run: false,
+        limits,
+        stop: stop.clone(),
+        intent,
+        progress,
+        steps,
+    };
+    Ok((order, intents))
 }
 
 async fn encode_order(
@@ -355,14 +410,19 @@ fn log(outcome: &Outcome) {
     match outcome {
         Outcome::Encoded(encoded) => tracing::info!(issued_at = encoded.issued_at, "card encoded"),
         Outcome::Scanned(scanned) => tracing::info!(ours = scanned.credential.is_some(), "card scanned"),
-        Outcome::Failed(failed) => {
-            let (kind, message, in_doubt) = (failed.fault.kind, &failed.fault.message, failed.in_doubt);
-            match kind.loudness() {
-                Loudness::Info => tracing::info!(fault.kind = ?kind, in_doubt, message),
-                Loudness::Warn => tracing::warn!(fault.kind = ?kind, in_doubt, message),
-                Loudness::Error => tracing::error!(fault.kind = ?kind, in_doubt, message),
-            }
+        Outcome::Raw(RawEnded { fault: None, report, .. }) => {
+            tracing::info!(written = report.written.len(), verified = report.verified.len(), "image written");
         }
+        Outcome::Raw(RawEnded { fault: Some(fault), .. }) => log_fault(fault, false),
+        Outcome::Failed(failed) => log_fault(&failed.fault, failed.in_doubt),
+    }
+}
+
+fn log_fault(Fault { kind, message }: &Fault, in_doubt: bool) {
+    match kind.loudness() {
+        Loudness::Info => tracing::info!(fault.kind = ?kind, in_doubt, message),
+        Loudness::Warn => tracing::warn!(fault.kind = ?kind, in_doubt, message),
+        Loudness::Error => tracing::error!(fault.kind = ?kind, in_doubt, message),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Between the words of the bridge protocol and those of the card.
 
-use crate::api::bridge::{CompactCredential, CredentialFlags, EncodeWork, Encoded, Failed, Scanned, ScannedCredential};
+use crate::api::bridge::{
+    CompactCredential, CredentialFlags, EncodeWork, Encoded, Failed, Outcome, RawEnded, Scanned, ScannedCredential,
+};
 use crate::device::order::{CardRead, EncodeEnd, Failure, Whose};
+use crate::device::raw::{RawEnd, RawFailure};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use crate::store::state::JournalRow;
@@ -101,6 +104,26 @@ pub(super) fn failed(failure: Failure, row: &JournalRow, simulated: bool) -> Fai
         in_doubt: failure.in_doubt || left_behind.is_some(),
         card_number: left_behind.or_else(|| failure.card.map(|uid| uid.to_string())),
         simulated,
+    }
+}
+
+/// What became of a raw image. Before a card was seen a failure is like any other.
+pub(super) fn raw(end: Result<RawEnd, RawFailure>, row: &JournalRow, simulated: bool) -> Result<Outcome, Failure> {
+    let left_behind = row.card_number.clone();
+    match end {
+        Ok(end) => Ok(Outcome::Raw(RawEnded {
+            card_number: Some(end.card.to_string()),
+            report: end.report.into(),
+            fault: None,
+            simulated,
+        })),
+        Err(RawFailure { failure, .. }) if failure.card.is_none() && left_behind.is_none() => Err(failure),
+        Err(RawFailure { failure, report }) => Ok(Outcome::Raw(RawEnded {
+            card_number: failure.card.map(|uid| uid.to_string()).or(left_behind),
+            report: report.into(),
+            fault: Some(failure.fault),
+            simulated,
+        })),
     }
 }
 

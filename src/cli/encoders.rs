@@ -111,9 +111,12 @@ async fn list_account(socket: &Path, json: bool) -> anyhow::Result<()> {
 async fn of_account(socket: &Path) -> Result<Option<Vec<AccountEncoder>>, ControlError> {
     match ask(socket, &Request::AccountEncoders).await? {
         Answer::AccountEncoders(answer) => Ok(answer.encoders),
-        Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::Done | Answer::Error { .. } => {
-            Err(ControlError::BadAnswer("not a list of encoders".to_owned()))
-        }
+        Answer::Status(_)
+        | Answer::Card(_)
+        | Answer::CardWork(_)
+        | Answer::Erased { .. }
+        | Answer::Done
+        | Answer::Error { .. } => Err(ControlError::BadAnswer("not a list of encoders".to_owned())),
     }
 }
 

@@ -61,9 +61,12 @@ pub(super) async fn fetch(socket: &Path) -> Result<StatusAnswer, ControlError> {
 fn status_of(answer: Answer) -> Result<StatusAnswer, ControlError> {
     match answer {
         Answer::Status(status) => Ok(status),
-        Answer::Card(_) | Answer::Erased { .. } | Answer::AccountEncoders(_) | Answer::Done | Answer::Error { .. } => {
-            Err(ControlError::BadAnswer("not a status".to_owned()))
-        }
+        Answer::Card(_)
+        | Answer::CardWork(_)
+        | Answer::Erased { .. }
+        | Answer::AccountEncoders(_)
+        | Answer::Done
+        | Answer::Error { .. } => Err(ControlError::BadAnswer("not a status".to_owned())),
     }
 }
 

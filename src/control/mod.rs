@@ -2,15 +2,19 @@
 //! `probe` ask the running daemon through.
 
 mod account;
+pub mod card;
+
+use card::{Bench, CardOutcome, CardWork};
 
 pub use account::{AccountAnswer, AccountEncoder, LinkedWhere};
+pub use card::{CardAnswer, CardCredential};
 
 use crate::api::bridge::{EncoderState, Presence};
 use crate::backup::nightly::BackupStatus;
 use crate::bridge::Bridge;
-use crate::clock::Deadline;
 use crate::device::DeviceHandle;
-use crate::device::order::{CardFormat, EraseOrder, Failure, Intent, Whose};
+use crate::device::direct::Done;
+use crate::device::order::Failure;
 use crate::device::registry::Registry;
 use crate::discovery::attached::Attached;
 use crate::discovery::pcsc::Role;
@@ -21,8 +25,6 @@ use crate::store::StoreError;
 use crate::store::state::Waiting;
 use crate::transport::pcsc::{Service, ServiceProblem};
 use crate::upstream::Account;
-use encoder_protocols::id::Uid;
-use encoder_protocols::layout::content::Content;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,9 +42,6 @@ use uuid::Uuid;
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
-
-/// How long erasing a card may take: some sixty exchanges with the reader, and a few of them again.
-const ERASE_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +92,14 @@ pub enum Request {
         /// The UID in hex of the card that is meant; another one that lies there is not touched.
         card_number: String,
     },
+    /// Works with the card on a device. Progress is answered first, again and again; then what came of it.
+    Card {
+        /// Device identity, name or encoder id; may be left out when there is one device.
+        device: Option<String>,
+        /// What.
+        #[serde(flatten)]
+        work: CardWork,
+    },
 }
 
 /// An answer.
@@ -111,6 +118,8 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<String>,
     },
+    /// To [`Request::Card`].
+    CardWork(CardOutcome),
     /// To [`Request::AccountEncoders`]; `None` without an API key.
     AccountEncoders(AccountAnswer),
     /// Done.
@@ -216,58 +225,6 @@ pub struct EncoderAnswer {
     pub fault: Option<Fault>,
 }
 
-/// One card as it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CardAnswer {
-    /// The encoder it lies on.
-    pub encoder: String,
-    /// It lies on a virtual encoder.
-    pub simulated: bool,
-    /// UID in hex.
-    pub card_number: String,
-    /// ATQA in hex; `None` where the reader does not tell it, as behind PC/SC.
-    pub atqa: Option<String>,
-    /// SAK in hex, likewise.
-    pub sak: Option<String>,
-    /// What it is.
-    pub kind: String,
-    /// What is on it.
-    pub format: CardFormat,
-    /// The valid credential on it.
-    pub credential: Option<CardCredential>,
-}
-
-/// A credential on a card.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CardCredential {
-    /// Whose; `None` where the card has no room for it.
-    pub acs_credential_id: Option<Uuid>,
-    /// The last eight digits of whose it is.
-    pub number: String,
-    /// Start of validity.
-    pub starts_at: Option<Timestamp>,
-    /// End of validity; `None`: no end.
-    pub ends_at: Option<Timestamp>,
-    /// Moment of issue.
-    pub issued_at: Option<Timestamp>,
-    /// Door numbers.
-    pub doors: Vec<u16>,
-}
-
-impl From<&Content> for CardCredential {
-    fn from(content: &Content) -> Self {
-        let time = |seconds: u32| Timestamp::from_second(i64::from(seconds)).ok();
-        Self {
-            acs_credential_id: content.credential_id().map(|id| Uuid::from_bytes(id.0)),
-            number: content.number().to_string(),
-            starts_at: time(content.starts_at()),
-            ends_at: if content.ends_at() == u32::MAX { None } else { time(content.ends_at()) },
-            issued_at: content.issued_at().and_then(time),
-            doors: content.doors().to_vec(),
-        }
-    }
-}
-
 /// Why there is no control socket, or no answer from it.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -369,6 +326,7 @@ async fn converse(stream: UnixStream, context: &Context) {
         }
         let answer = match serde_json::from_str(&line) {
             Ok(Request::Watch) => return watch(&mut lines, &mut write, context).await,
+            Ok(Request::Card { device, work }) => card_work(&mut write, context, device.as_deref(), work).await,
             Ok(request) => answer(request, context).await,
             Err(error) => Refusal::from(format!("not a request: {error}")).into(),
         };
@@ -416,6 +374,32 @@ async fn watch(lines: &mut BufReader<OwnedReadHalf>, write: &mut OwnedWriteHalf,
     }
 }
 
+/// Works with a card and tells how far that is. What was begun goes on when nobody listens any more.
+async fn card_work(write: &mut OwnedWriteHalf, context: &Context, device: Option<&str>, work: CardWork) -> Answer {
+    let (progress, mut done) = mpsc::channel(1);
+    let mut listens = true;
+    let answer = async {
+        let outcome = bench(context, device)?.carry_out(work, progress).await?;
+        Ok(Answer::CardWork(outcome))
+    };
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            answer = &mut answer => return answer.unwrap_or_else(|refusal: Refusal| refusal.into()),
+            Some(Done { done, of }) = done.recv(), if listens => {
+                listens = tell(write, &Answer::CardWork(CardOutcome::Progress { done, of })).await.is_ok();
+            }
+        }
+    }
+}
+
+fn bench(context: &Context, device: Option<&str>) -> Result<Bench, Refusal> {
+    let device = find(context, device)?;
+    let (name, key, stop) = (name(context, &device), context.card_key.now(), context.stop.clone());
+    let journal = Some(context.bridge.state.clone());
+    Ok(Bench { device, name, key, journal, stop })
+}
+
 async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {
     let mut text = serde_json::to_string(answer)?;
     text.push('\n');
@@ -437,14 +421,22 @@ pub(crate) async fn answer(request: Request, context: &Context) -> Answer {
         Request::Wink { device } => wink(context, &device).await,
         Request::CardInfo { device } => card_info(context, device.as_deref()).await,
         Request::CardErase { device, card_number } => card_erase(context, device.as_deref(), &card_number).await,
+        Request::Card { device, work } => match bench(context, device.as_deref()) {
+            Ok(bench) => bench.carry_out(work, mpsc::channel(1).0).await.map(Answer::CardWork),
+            Err(refusal) => Err(refusal),
+        },
     };
     outcome.unwrap_or_else(Answer::from)
 }
 
 /// Why something is not done.
-struct Refusal {
-    message: String,
-    kind: Option<FaultKind>,
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Why, and what to do.
+    pub message: String,
+    /// The fault's kind, where it is one of an encoder or a card.
+    pub kind: Option<FaultKind>,
 }
 
 impl From<String> for Refusal {
@@ -578,52 +570,13 @@ async fn wink(context: &Context, device: &str) -> Result<Answer, Refusal> {
 }
 
 async fn card_info(context: &Context, device: Option<&str>) -> Result<Answer, Refusal> {
-    let device = find(context, device)?;
-    let info = device.inspect(context.card_key.now()).await?;
-    let told = info.target.atqa_sak();
-    let (atqa, sak) = told.map(|([high, low], sak)| (format!("{high:02x}{low:02x}"), format!("{sak:02x}"))).unzip();
-    Ok(Answer::Card(CardAnswer {
-        encoder: name(context, &device),
-        simulated: device.status().simulated,
-        card_number: info.target.uid.to_string(),
-        atqa,
-        sak,
-        kind: info.kind,
-        format: info.format,
-        credential: info.content.as_ref().map(CardCredential::from),
-    }))
+    let bench = bench(context, device)?;
+    let info = bench.device.inspect(context.card_key.now()).await?;
+    Ok(Answer::Card(bench.card_answer(&info)))
 }
 
 async fn card_erase(context: &Context, device: Option<&str>, card_number: &str) -> Result<Answer, Refusal> {
-    let device = find(context, device)?;
-    let key = context.card_key.now().ok_or(Fault::from(FaultKind::NoCardKey))?;
-    let card: Uid = card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
-    let end = Deadline::after(ERASE_TIME_MAX);
-    let state = &context.bridge.state;
-    let unwritable = |error: StoreError| {
-        tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
-        Fault::from(FaultKind::JournalUnwritable)
-    };
-    let begun = state.begun_cards().await.map_err(unwritable)?.contains(&card.to_string());
-    let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
-    // A card that is left in the middle may show by this alone whose it is.
-    let journal = async {
-        while let Some((intent, answer)) = intents.recv().await {
-            let written = state.card_begun(&intent.card.to_string()).await.map_err(unwritable);
-            let _device_gone = answer.send(written.is_ok());
-        }
-    };
-    let order = EraseOrder { card, key, begun, intent, end, stop: context.stop.clone() };
-    let (end, ()) = tokio::join!(device.erase(order), journal);
-    if end.is_ok() {
-        state.card_settled(&card.to_string()).await.map_err(unwritable)?;
-    }
-    let (acs_credential_id, number) = match end?.erased {
-        Some(Whose::Credential(id)) => (Some(Uuid::from_bytes(id.0)), None),
-        Some(Whose::Number(number)) => (None, Some(number.to_string())),
-        None => (None, None),
-    };
-    Ok(Answer::Erased { acs_credential_id, number })
+    bench(context, device)?.erase(card_number).await
 }
 
 /// Asks a running daemon.
@@ -651,6 +604,7 @@ impl Answers {
             answer @ (Answer::Status(_)
             | Answer::Card(_)
             | Answer::Erased { .. }
+            | Answer::CardWork(_)
             | Answer::AccountEncoders(_)
             | Answer::Done) => Ok(answer),
         }

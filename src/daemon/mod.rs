@@ -2,12 +2,14 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
+//! | [`alone`] | the encoders for a command, while no daemon runs |
 //! | `supervisor` | one task a device |
 //! | `watch` | asks the supervisor whether it is alive |
 //! | `status` | `/readyz` and `/metrics` where there is no embedded hub |
 //! | `reload` | what of another configuration can be applied at once |
 //! | [`systemd`] | what the service manager is told, and what it keeps |
 
+pub mod alone;
 mod memory;
 mod reload;
 #[cfg(test)]

@@ -135,9 +135,12 @@ pub(super) async fn encoders(State(desk): State<Arc<Desk>>, Path(action): Path<S
     }
     let status = match &answer {
         Answer::Error { .. } => StatusCode::CONFLICT,
-        Answer::Status(_) | Answer::Card(_) | Answer::Erased { .. } | Answer::AccountEncoders(_) | Answer::Done => {
-            StatusCode::OK
-        }
+        Answer::Status(_)
+        | Answer::Card(_)
+        | Answer::CardWork(_)
+        | Answer::Erased { .. }
+        | Answer::AccountEncoders(_)
+        | Answer::Done => StatusCode::OK,
     };
     private((status, Json(answer)))
 }

@@ -309,41 +309,46 @@ async fn has_directory(session: &mut Session) -> Result<bool, Trouble> {
 
 /// Drives a machine that only reads.
 pub(super) async fn examine(session: &mut Session, machine: &mut impl Examine) -> Result<(), Trouble> {
-    loop {
-        match machine.poll() {
-            LookStep::Login { sector, key } => match session.login(sector, key).await {
-                Ok(()) => machine.login_ok(),
-                Err(Trouble::KeyRefused) => machine.login_failed(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Read(block) => match session.read(block).await {
-                Ok(data) => machine.block(data),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Version => match session.version().await {
-                Ok(version) => machine.version(&version),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
-                // Whatever the card says to the key, it knows the question.
-                Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
-                Ok(pages) => machine.pages(&pages),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Unlock(unlock) => match session.unlock(unlock).await {
-                Ok(()) => machine.unlocked(),
-                Err(Trouble::KeyRefused) => machine.login_failed(),
-                Err(Trouble::CardRefused) => machine.refused(),
-                Err(trouble) => return Err(trouble),
-            },
-            LookStep::Done => return Ok(()),
-        }
+    while examine_step(session, machine).await? {}
+    Ok(())
+}
+
+/// One step of a machine that only reads; `false` when it is done.
+pub(super) async fn examine_step(session: &mut Session, machine: &mut impl Examine) -> Result<bool, Trouble> {
+    match machine.poll() {
+        LookStep::Login { sector, key } => match session.login(sector, key).await {
+            Ok(()) => machine.login_ok(),
+            Err(Trouble::KeyRefused) => machine.login_failed(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Read(block) => match session.read(block).await {
+            Ok(data) => machine.block(data),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Version => match session.version().await {
+            Ok(version) => machine.version(&version),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::UltralightCProbe => match session.ultralight_c(UltralightCKey::new([0; 16])).await {
+            // Whatever the card says to the key, it knows the question.
+            Ok(()) | Err(Trouble::KeyRefused) => machine.probed(),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Pages { first, count } => match session.pages(first, count.into()).await {
+            Ok(pages) => machine.pages(&pages),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Unlock(unlock) => match session.unlock(unlock).await {
+            Ok(()) => machine.unlocked(),
+            Err(Trouble::KeyRefused) => machine.login_failed(),
+            Err(Trouble::CardRefused) => machine.refused(),
+            Err(trouble) => return Err(trouble),
+        },
+        LookStep::Done => return Ok(false),
     }
+    Ok(true)
 }

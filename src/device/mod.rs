@@ -11,15 +11,21 @@
 //! | `media` | a card that can carry a credential: how families are looked at and prepared |
 //! | `work` | waits for a card, looks at it, plans |
 //! | `erase` | takes the credentials off a card |
+//! | [`direct`] | what people ask for at the command line: reading a card whole, preparing one |
+//! | [`image`] | a raw image as the device takes it |
+//! | [`raw`] | puts somebody else's image on a card |
 //! | `run` | runs a plan's steps, alone with writing |
 //! | [`registry`] | all devices of this desk |
 
 pub mod check;
+pub mod direct;
 mod erase;
 mod family;
+pub mod image;
 mod media;
 pub mod order;
 mod place;
+pub mod raw;
 pub mod registry;
 mod ring;
 mod run;
@@ -105,6 +111,8 @@ enum Order {
     Scan(ScanOrder, oneshot::Sender<Result<CardRead, Failure>>),
     Inspect(Option<CardKey>, oneshot::Sender<Result<CardInfo, Failure>>),
     Erase(Box<EraseOrder>, oneshot::Sender<Result<EraseEnd, Failure>>),
+    Direct(direct::Ask),
+    Raw(Box<raw::RawOrder>, oneshot::Sender<Result<raw::RawEnd, raw::RawFailure>>),
     Wink(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -499,6 +507,8 @@ impl DeviceTask {
                 drop(order);
                 split(end, reply)
             }
+            Order::Direct(ask) => direct::run(session, ask).await,
+            Order::Raw(order, reply) => raw::run(session, order, reply, see).await,
             Order::Wink(reply) => {
                 let end = session.signal(Signal::Wink).await;
                 // A caller that has gone away has seen it wink or not.
@@ -583,6 +593,8 @@ fn decline(status: &watch::Sender<Status>, order: Order) {
         Order::Scan(_, reply) => drop(reply.send(Err(failure))),
         Order::Inspect(_, reply) => drop(reply.send(Err(failure))),
         Order::Erase(_, reply) => drop(reply.send(Err(failure))),
+        Order::Direct(ask) => ask.decline(failure),
+        Order::Raw(_, reply) => drop(reply.send(Err(failure.into()))),
         Order::Wink(reply) => drop(reply.send(Err(failure))),
     }
 }

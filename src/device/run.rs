@@ -55,6 +55,11 @@ impl<'a> Run<'a> {
         Self { session, card, end, stop, reached: SafePoint::Untouched, touched: false, may_be_sealed: false, at: None }
     }
 
+    /// Goes on from this point.
+    pub(super) fn from(self, reached: SafePoint) -> Self {
+        Self { reached, ..self }
+    }
+
     /// The last point that was reached.
     pub(super) fn reached(&self) -> SafePoint {
         self.reached

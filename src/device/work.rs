@@ -55,12 +55,12 @@ pub(super) async fn scan(session: &mut Session, order: &ScanOrder, see: impl FnM
 
 impl Leave {
     /// Until its first write a job may be dropped at any moment.
-    fn of_job(stop: &CancellationToken, limits: Limits) -> Self {
+    pub(super) fn of_job(stop: &CancellationToken, limits: Limits) -> Self {
         Self { stop: Some(stop.clone()), until: Some(limits.end) }
     }
 
     /// A plan at work runs to a safe point, and is verified when it has sealed, also behind the attempt's deadline.
-    fn of_plan(limits: Limits) -> Self {
+    pub(super) fn of_plan(limits: Limits) -> Self {
         Self { stop: None, until: Some(limits.end + FINISHING_TIME) }
     }
 }
@@ -148,16 +148,16 @@ pub(super) async fn inspect(session: &mut Session, key: Option<&CardKey>) -> End
 }
 
 /// Waiting for a card.
-struct Wait<'a> {
-    limits: Limits,
-    stop: &'a CancellationToken,
-    progress: &'a mpsc::Sender<Progress>,
+pub(super) struct Wait<'a> {
+    pub(super) limits: Limits,
+    pub(super) stop: &'a CancellationToken,
+    pub(super) progress: &'a mpsc::Sender<Progress>,
     /// The card that lies there does not count until it was lifted.
-    must_lift: bool,
+    pub(super) must_lift: bool,
 }
 
 impl Wait<'_> {
-    async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
+    pub(super) async fn for_card(&mut self, session: &mut Session, see: &mut impl FnMut(Detection)) -> End<Target> {
         tell(self.progress, Progress::WaitingForCard);
         let (mut misses, mut several, mut tries) = (0, 0_u32, 0);
         loop {
@@ -478,6 +478,6 @@ pub(super) fn refusal(error: PlanError) -> Halt {
 }
 
 /// Says how far a job is; nobody has to listen.
-fn tell(progress: &mpsc::Sender<Progress>, how_far: Progress) {
+pub(super) fn tell(progress: &mpsc::Sender<Progress>, how_far: Progress) {
     let _nobody_listens = progress.try_send(how_far);
 }

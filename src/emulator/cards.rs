@@ -1,7 +1,7 @@
 //! The cards of a virtual encoder: which kinds there are, which lie on it, and which lay there before.
 
 use encoder_protocols::card_sim::{
-    Card, ClassicCard, DumpError, Field, Part4Card, Part4Kind, PlaceError, Type2Card, UnknownCard,
+    Card, ClassicCard, CloneKind, DumpError, Field, Part4Card, Part4Kind, PlaceError, Type2Card, UnknownCard,
 };
 use encoder_protocols::family::classic::ClassicSize;
 use encoder_protocols::family::type2::Type2Kind;
@@ -21,6 +21,8 @@ const WALLET_CARDS_MAX: usize = 1000;
 pub enum SimulatedKind {
     /// MIFARE Classic of this size.
     Classic(ClassicSize),
+    /// A clone of MIFARE Classic 1K.
+    Clone(CloneKind),
     /// Ultralight or NTAG.
     Type2(Type2Kind),
     /// A card of ISO/IEC 14443-4 that no credential goes on.
@@ -31,10 +33,12 @@ pub enum SimulatedKind {
 
 impl SimulatedKind {
     /// All kinds, in the order in which people are told of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Classic(ClassicSize::Mini),
         Self::Classic(ClassicSize::K1),
         Self::Classic(ClassicSize::K4),
+        Self::Clone(CloneKind::Gen1a),
+        Self::Clone(CloneKind::Gen2),
         Self::Type2(Type2Kind::Ultralight),
         Self::Type2(Type2Kind::UltralightEv1Large),
         Self::Type2(Type2Kind::UltralightEv1Small),
@@ -54,6 +58,8 @@ impl SimulatedKind {
             Self::Classic(ClassicSize::Mini) => "classic-mini",
             Self::Classic(ClassicSize::K1) => "classic-1k",
             Self::Classic(ClassicSize::K4) => "classic-4k",
+            Self::Clone(CloneKind::Gen1a) => "classic-1k-gen1a",
+            Self::Clone(CloneKind::Gen2) => "classic-1k-gen2",
             Self::Type2(Type2Kind::Ultralight) => "ultralight",
             Self::Type2(Type2Kind::UltralightEv1Large) => "ultralight-ev1",
             Self::Type2(Type2Kind::UltralightEv1Small) => "ultralight-ev1-48",
@@ -70,7 +76,7 @@ impl SimulatedKind {
 
     fn of(card: &Card) -> Self {
         match card {
-            Card::Classic(card) => Self::Classic(card.size()),
+            Card::Classic(card) => card.clone_kind().map_or(Self::Classic(card.size()), Self::Clone),
             Card::Type2(card) => Self::Type2(card.kind()),
             Card::Part4(card) => Self::Part4(card.kind()),
             Card::Unknown(_) => Self::Unknown,
@@ -81,6 +87,7 @@ impl SimulatedKind {
     fn blank(self, uid: Uid) -> Card {
         match self {
             Self::Classic(size) => Card::Classic(ClassicCard::blank(size, uid)),
+            Self::Clone(kind) => Card::Classic(ClassicCard::blank_clone(kind, ClassicSize::K1, uid)),
             Self::Type2(kind) => Card::Type2(Type2Card::blank(kind, uid)),
             Self::Part4(kind) => Card::Part4(Part4Card::new(kind, uid)),
             // SAK 40: a phone that offers NFCIP-1 and no card. Source: NXP AN10833, table "SAK coding".
@@ -92,7 +99,7 @@ impl SimulatedKind {
     fn uid_lengths(self) -> &'static [usize] {
         match self {
             // Source: MF1S50yyX/V1 data sheet, section 8.4: 7-byte UIDs and 4-byte NUIDs.
-            Self::Classic(_) => &[4, 7],
+            Self::Classic(_) | Self::Clone(_) => &[4, 7],
             // Source: their data sheets, "double size UID"; the same for DESFire.
             Self::Type2(_) | Self::Part4(Part4Kind::Desfire) => &[7],
             Self::Part4(Part4Kind::Payment) => &[4, 7],
@@ -316,7 +323,8 @@ mod tests {
         let refused = |text: &str| text.parse::<CardSpec>().unwrap_err().to_string();
         assert_eq!(
             refused("ntag424"),
-            "unknown kind of card \"ntag424\"; there are classic-mini, classic-1k, classic-4k, ultralight, ultralight-ev1, \
+            "unknown kind of card \"ntag424\"; there are classic-mini, classic-1k, classic-4k, classic-1k-gen1a, classic-1k-gen2, \
+             ultralight, ultralight-ev1, \
              ultralight-ev1-48, ultralight-c, ntag213, ntag215, ntag216, desfire, emv, phone, unknown"
         );
         assert_eq!(refused("classic-1k:"), "\"\" is not a UID");

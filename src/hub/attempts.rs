@@ -18,9 +18,11 @@ use super::{Hub, assignment, compact, encoders, guests, nodes, simulation};
 use crate::api::access_methods::AccessMethod;
 use crate::api::acs_credentials::AcsCredential;
 use crate::api::acs_encoders::AcsEncoder;
-use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError};
+use crate::api::action_attempts::{ActionAttempt, ActionType, AttemptError, RawWritten};
+use crate::api::bridge::raw::{RawImage, RawWrite};
 use crate::api::bridge::{
-    EncodeWork, Job, JobWork, Outcome, ResultRequest, ResultResponse, StartRequest, StartResponse,
+    EncodeWork, Failed, Job, JobWork, Outcome, RawEnded, RawWork, ResultRequest, ResultResponse, StartRequest,
+    StartResponse,
 };
 use crate::api::id::{
     AccessMethodId, AcsCredentialId, AcsEncoderId, AcsUserId, ActionAttemptId, BridgeId, WorkspaceId,
@@ -104,6 +106,29 @@ pub(super) async fn scan_to_assign(
     begin(call.hub(), transaction, &encoder, asked).await
 }
 
+/// The most writes of an image: the blocks of the largest card.
+const RAW_WRITES_MAX: usize = 256;
+
+/// How much longer an attempt may take for each write of an image: looking, writing and reading back twice are some five
+/// exchanges of ten milliseconds each.
+const TIME_OF_RAW_WRITE: Duration = Duration::from_millis(60);
+
+/// Starts writing an image. What needs a card or its maker's rules to be judged is judged at the desk.
+pub(super) async fn write_raw(call: &Call, encoder: AcsEncoderId, image: RawImage) -> Result<ActionAttempt, ApiError> {
+    if image.writes.is_empty() || image.writes.len() > RAW_WRITES_MAX {
+        return Err(Invalid::parameter("image.writes", "Must hold 1 to 256 writes").into());
+    }
+    let is_trailer = |write: &RawWrite| matches!(write, RawWrite::Trailer { .. });
+    if !image.write_trailers && image.writes.iter().any(is_trailer) {
+        return Err(Invalid::parameter("image.write_trailers", "Must be true for an image that has trailers").into());
+    }
+    let mut transaction = call.begin().await?;
+    let encoder = existing(&mut transaction, call.system().workspace_id, encoder).await?;
+    let work = JobWork::Raw(RawWork { image });
+    let asked = Asked { action_type: ActionType::WriteRaw, credential: None, user: None, work };
+    begin(call.hub(), transaction, &encoder, asked).await
+}
+
 async fn existing(connection: &mut Connection, workspace: WorkspaceId, id: AcsEncoderId) -> Result<Encoder, ApiError> {
     acs_encoders::get(connection, workspace, id).await?.ok_or_else(|| ApiError::no::<AcsEncoder>(id))
 }
@@ -146,7 +171,11 @@ async fn begin(
     asked: Asked<'_>,
 ) -> Result<ActionAttempt, ApiError> {
     let now = now();
-    let whole = hub.card_wait() + hub.patience().work;
+    let longer = match &asked.work {
+        JobWork::Raw(work) => TIME_OF_RAW_WRITE * u32::try_from(work.image.writes.len()).unwrap_or(u32::MAX),
+        JobWork::Encode(_) | JobWork::Scan => Duration::ZERO,
+    };
+    let whole = hub.card_wait() + hub.patience().work + longer;
     let id = ActionAttemptId::random();
     let workspace = encoder.system.workspace_id;
     let mut attempt = NewAttempt {
@@ -205,7 +234,8 @@ async fn known_end(
     if asked.credential.is_some_and(|credential| credential.deleted_at.is_some()) {
         return Ok(Some(Err(FaultKind::CredentialDeleted.into())));
     }
-    if hub.allows_simulation() && !is_busy(&mut *connection, encoder, asked.credential).await? {
+    let may_be_played = !matches!(asked.work, JobWork::Raw(_));
+    if may_be_played && hub.allows_simulation() && !is_busy(&mut *connection, encoder, asked.credential).await? {
         let scene = simulation::Scene {
             encoder: encoder.acs_encoder_id,
             system: encoder.system,
@@ -213,7 +243,7 @@ async fn known_end(
             credential: asked.credential,
             encode: match &asked.work {
                 JobWork::Encode(work) => Some(work),
-                JobWork::Scan => None,
+                JobWork::Scan | JobWork::Raw(_) => None,
             },
             user: asked.user,
         };
@@ -462,8 +492,11 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
             credentials::in_doubt(&mut transaction, work, failed).await?;
             Err(failed.fault.clone())
         }
-        (JobWork::Scan, Outcome::Failed(failed)) => Err(failed.fault.clone()),
-        (JobWork::Encode(_), Outcome::Scanned(_)) | (JobWork::Scan, Outcome::Encoded(_)) => {
+        (JobWork::Scan | JobWork::Raw(_), Outcome::Failed(failed)) => Err(failed.fault.clone()),
+        (JobWork::Raw(_), Outcome::Raw(ended)) => raw_end(ended)?,
+        (JobWork::Encode(_), Outcome::Scanned(_) | Outcome::Raw(_))
+        | (JobWork::Scan, Outcome::Encoded(_) | Outcome::Raw(_))
+        | (JobWork::Raw(_), Outcome::Encoded(_) | Outcome::Scanned(_)) => {
             return Err(Invalid::parameter("outcome", "The job asked for something else").into());
         }
     };
@@ -475,10 +508,33 @@ async fn finish_inner(hub: &Hub, workspace: WorkspaceId, request: &ResultRequest
         count(attempt.object.action_type.work(), &settlement);
     }
     match &request.outcome {
-        Outcome::Failed(failed) => log_fault(attempt.acs_encoder_id, &failed.fault),
-        Outcome::Encoded(_) | Outcome::Scanned(_) => tracing::info!(fence = request.fence, settled, "finished"),
+        Outcome::Failed(Failed { fault, .. }) | Outcome::Raw(RawEnded { fault: Some(fault), .. }) => {
+            log_fault(attempt.acs_encoder_id, fault);
+        }
+        Outcome::Encoded(_) | Outcome::Scanned(_) | Outcome::Raw(RawEnded { fault: None, .. }) => {
+            tracing::info!(fence = request.fence, settled, "finished");
+        }
     }
     Ok(ResultResponse { settled })
+}
+
+/// How the attempt of an image ends. A failure says what was done all the same: an image is written in place.
+fn raw_end(ended: &RawEnded) -> Result<End, StoreError> {
+    let RawEnded { card_number, report, fault, simulated } = ended;
+    let Some(fault) = fault else {
+        let (card_number, report) = (card_number.clone(), report.clone());
+        return Ok(Ok(json(&RawWritten { card_number, report, simulated: *simulated })?));
+    };
+    if report.written.is_empty() {
+        return Ok(Err(fault.clone()));
+    }
+    let list = |blocks: &[u8]| match blocks {
+        [] => "none".to_owned(),
+        blocks => blocks.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let (written, verified) = (list(&report.written), list(&report.verified));
+    let message = format!("{} (blocks written: {written}; verified: {verified})", fault.message);
+    Ok(Err(Fault { kind: fault.kind, message }))
 }
 
 /// Takes up the attempts that were open when the hub was stopped.

@@ -47,7 +47,7 @@ pub(super) async fn named(
             };
             Outcome::Encoded(Encoded { overwritten, ..encoded.clone() })
         }
-        Outcome::Encoded(_) | Outcome::Scanned(_) | Outcome::Failed(_) => outcome.clone(),
+        Outcome::Encoded(_) | Outcome::Scanned(_) | Outcome::Raw(_) | Outcome::Failed(_) => outcome.clone(),
     })
 }
 

@@ -186,6 +186,7 @@ impl Context {
             Some(Ok(Answer::Status(status))) => (Some(status), None),
             Some(Ok(
                 Answer::Card(_)
+                | Answer::CardWork(_)
                 | Answer::Erased { .. }
                 | Answer::AccountEncoders(_)
                 | Answer::Done

@@ -97,6 +97,15 @@ impl Copy {
         Ok(secrets)
     }
 
+    /// Takes the images of raw jobs that have not ended out of a hub's database: their keys are a lock vendor's.
+    pub async fn drop_raw_images(&mut self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE job SET work = $1 WHERE work LIKE '{\"type\":\"raw\"%'")
+            .bind(super::hub::jobs::WIPED)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
     /// The webhooks without a secret.
     pub async fn webhooks_without_secret(&mut self) -> Result<Vec<String>, StoreError> {
         let ids = sqlx::query_scalar("SELECT webhook_id FROM webhook WHERE secret = '' ORDER BY webhook_id");

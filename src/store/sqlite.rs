@@ -11,8 +11,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// `synchronous=FULL`: in WAL mode only this survives a power cut with every commit that was acknowledged.
-pub(super) const WRITER_PRAGMAS: &str =
-    "PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON";
+pub(super) const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout=10000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; \
+     PRAGMA secure_delete=ON";
 
 /// Readers cannot write by mistake.
 pub(super) const READER_PRAGMAS: &str = "PRAGMA busy_timeout=10000; PRAGMA query_only=ON";

@@ -11,6 +11,7 @@ use encoder_protocols::dialect::{Dialect, Input, Output};
 use pcsc::PcscLine;
 use serial::SerialLine;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A line to a reader.
 #[expect(async_fn_in_trait, reason = "used inside this crate only, with concrete types")]
@@ -110,17 +111,18 @@ pub async fn exchange<L: Line>(
     dialect: &mut dyn Dialect,
     command: &CardCommand,
 ) -> Result<CardReply, ExchangeError> {
-    let mut buffer = [0; 512];
+    // What goes over the line may hold a key, and what comes back a password's answer.
+    let mut buffer = Zeroizing::new([0; 512]);
     dialect.begin(command);
     loop {
         match dialect.poll() {
-            Output::Send(bytes) => line.write(&bytes).await?,
+            Output::Send(bytes) => line.write(&Zeroizing::new(bytes)).await?,
             Output::SetBaud(baud) => line.set_baud(baud)?,
             Output::Pause(pause) => {
                 tokio::time::sleep(pause).await;
                 line.discard_input()?;
             }
-            Output::Wait(bound) => match tokio::time::timeout(bound, line.read(&mut buffer)).await {
+            Output::Wait(bound) => match tokio::time::timeout(bound, line.read(buffer.as_mut_slice())).await {
                 Ok(read) => dialect.handle(Input::Bytes(buffer.get(..read?).unwrap_or_default())),
                 Err(_elapsed) => dialect.handle(Input::Timeout),
             },

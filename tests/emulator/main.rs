@@ -10,6 +10,7 @@ mod faults;
 mod frames;
 mod libnfc;
 mod lifetime;
+mod nfcpy;
 #[allow(dead_code, reason = "what concerns readers on a bus is used by the tests of PC/SC")]
 #[path = "../support/pcscd.rs"]
 mod pcscd;

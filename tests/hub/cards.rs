@@ -9,7 +9,7 @@ use uuid::Uuid;
 fn work(job: &Job) -> &EncodeWork {
     match &job.work {
         JobWork::Encode(work) => work,
-        JobWork::Scan => panic!("a scan"),
+        JobWork::Scan | JobWork::Raw(_) => panic!("not an encode"),
     }
 }
 

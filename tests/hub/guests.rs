@@ -43,7 +43,7 @@ async fn written(
     assert_eq!(world.show(id(credential)).await["warnings"], json!([]), "the card has what was asked for");
     match job.work {
         JobWork::Encode(work) => work,
-        JobWork::Scan => panic!("a scan"),
+        JobWork::Scan | JobWork::Raw(_) => panic!("not an encode"),
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and waits for states by the real clock"
 )]
 
+#[path = "../support/canary.rs"]
+mod canary_search;
 #[path = "../support/desk.rs"]
 mod desk;
 #[path = "../support/sysfs.rs"]
@@ -16,6 +18,7 @@ mod sysfs;
 /// How the virtual encoders of these tests are attached.
 const READERS: desk::Readers = desk::Readers::Serial;
 
+mod canary;
 mod causes;
 mod families;
 mod faults;

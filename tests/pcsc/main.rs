@@ -30,6 +30,7 @@ mod guests;
 mod many;
 mod moments;
 mod others;
+mod pages;
 #[path = "../loopback/presence.rs"]
 mod presence;
 mod probe;

@@ -115,6 +115,7 @@ impl Spot {
                 }
                 FaultKind::CredentialOnAnotherCard
             }
+            (Encoder::OneCard | Encoder::Dispenser, JobWork::Raw(_)) => FaultKind::ImageRefused,
             (Encoder::OneCard | Encoder::Dispenser, JobWork::Scan) => return Some(self.card.read()),
         };
         let fault = Fault::from(kind);

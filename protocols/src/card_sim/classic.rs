@@ -3,21 +3,13 @@
 //! Source: NXP MF1S50yyX/V1 and MF1S70yyX/V1 data sheets, sections 8.6 (memory organization), 8.7 (memory access),
 //! 10 and 12 (commands). One line each where a card is known to do something that they do not say.
 
-use super::access::{Allowed, DataRights, TrailerRights};
 use super::{Activation, Request, Wear};
+pub use crate::family::access::KeySlot;
+use crate::family::access::{Allowed, DataRights, TrailerRights};
 use crate::family::classic::{AccessBits, BlockNumber, ClassicSize, SectorNumber, SectorTrailer};
 use crate::id::{Target, Uid};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-
-/// Which key of a sector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// Key A, command 60.
-    A,
-    /// Key B, command 61.
-    B,
-}
 
 /// How a card says no. Either way it forgets the authentication and is no longer selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,10 +64,31 @@ struct WeakBits {
     inverted: bool,
 }
 
+/// Cards that play MIFARE Classic and let their UID be changed.
+///
+/// Source: Proxmark client, "Magic cards notes", sections "Gen1A" and "Gen2 / CUID".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CloneKind {
+    /// Two short frames, 40 with seven bits and 43, open everything without a key.
+    Gen1a,
+    /// Block 0 is written as any other.
+    Gen2,
+}
+
+/// How far a gen1a card was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Magic {
+    Closed,
+    Half,
+    Open,
+}
+
 /// A MIFARE Classic card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassicCard {
     size: ClassicSize,
+    clone: Option<CloneKind>,
+    magic: Magic,
     uid: Uid,
     blocks: Vec<[u8; 16]>,
     activation: Activation,
@@ -107,6 +120,16 @@ impl ClassicCard {
         Self::with_blocks(size, uid, blocks)
     }
 
+    /// The same as a clone.
+    pub fn blank_clone(kind: CloneKind, size: ClassicSize, uid: Uid) -> Self {
+        Self { clone: Some(kind), ..Self::blank(size, uid) }
+    }
+
+    /// Which clone it is, if it is one.
+    pub fn clone_kind(&self) -> Option<CloneKind> {
+        self.clone
+    }
+
     /// A card with the content of a raw dump, keys included: the form of libnfc's `.mfd` files.
     ///
     /// # Errors
@@ -124,6 +147,8 @@ impl ClassicCard {
     fn with_blocks(size: ClassicSize, uid: Uid, blocks: Vec<[u8; 16]>) -> Self {
         Self {
             size,
+            clone: None,
+            magic: Magic::Closed,
             uid,
             blocks,
             activation: Activation::Idle,
@@ -144,7 +169,7 @@ impl ClassicCard {
     /// # Errors
     /// As [`ClassicCard::from_dump`]; the card stays as it was.
     pub fn load(&mut self, dump: &[u8]) -> Result<(), DumpError> {
-        *self = Self::from_dump(self.size, dump)?;
+        *self = Self { clone: self.clone, ..Self::from_dump(self.size, dump)? };
         Ok(())
     }
 
@@ -218,6 +243,22 @@ impl ClassicCard {
     pub fn power_off(&mut self) {
         self.forget_session();
         self.activation = Activation::Idle;
+        // What was written to block 0 of a clone is its UID from now on.
+        let written = self.blocks.first().filter(|_| self.clone.is_some());
+        self.uid = written.and_then(|block| uid_of(self.size, block)).unwrap_or(self.uid);
+    }
+
+    /// Hears 40 in seven bits, or 43 in eight: how a gen1a clone is opened. True when it answers ACK.
+    pub(super) fn magic(&mut self, byte: u8) -> bool {
+        self.magic = match (self.clone, byte, self.magic) {
+            (Some(CloneKind::Gen1a), 0x40, Magic::Closed | Magic::Half | Magic::Open) => Magic::Half,
+            (Some(CloneKind::Gen1a), 0x43, Magic::Half) => Magic::Open,
+            (Some(CloneKind::Gen1a | CloneKind::Gen2) | None, _, Magic::Closed | Magic::Half | Magic::Open) => {
+                return false;
+            }
+        };
+        self.activation = self.activation.selected();
+        true
     }
 
     /// Opens the sector of `block`.
@@ -255,6 +296,9 @@ impl ClassicCard {
     /// # Errors
     /// `Nak` without the right to read or outside the open sector; `Silent` when the card is not selected.
     pub fn read(&mut self, block: BlockNumber) -> Result<[u8; 16], CardError> {
+        if self.magic == Magic::Open {
+            return self.memory(block).copied().ok_or(CardError::Nak);
+        }
         let (slot, bits) = self.session(block)?;
         let readable = if block.is_trailer() {
             let rights = TrailerRights::of(bits.trailer);
@@ -359,8 +403,11 @@ impl ClassicCard {
 
     /// The content that a write would leave in the block, after all checks.
     pub(super) fn prepare_write(&mut self, block: BlockNumber, data: &[u8; 16]) -> Result<[u8; 16], CardError> {
+        if self.magic == Magic::Open {
+            return self.memory(block).map(|_| *data).ok_or(CardError::Nak);
+        }
         let (slot, bits) = self.session(block)?;
-        let writable = if block.get() == 0 {
+        let writable = if block.get() == 0 && self.clone != Some(CloneKind::Gen2) {
             [0; 16]
         } else if block.is_trailer() {
             let rights = TrailerRights::of(bits.trailer);
@@ -439,6 +486,7 @@ impl ClassicCard {
     }
 
     pub(super) fn forget_session(&mut self) {
+        self.magic = Magic::Closed;
         self.open = None;
         self.transfer_buffer = None;
     }

@@ -329,6 +329,14 @@ impl Field {
         }
     }
 
+    /// Sends one of the two frames that open a gen1a clone, wherever it stands; true when one answers ACK.
+    pub fn magic(&mut self, byte: u8) -> bool {
+        self.cards.iter_mut().any(|card| match card {
+            Card::Classic(card) => card.magic(byte),
+            Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => false,
+        })
+    }
+
     /// Sends a command to the selected card in blocks of ISO/IEC 14443-4.
     ///
     /// # Errors

@@ -11,7 +11,6 @@
 //! What is left out: Crypto1 itself (a key is compared, nothing is enciphered), bit errors on the air, weak bits
 //! other than those set by [`ClassicCard::set_weak_bits`] and [`Type2Card::set_weak_bits`].
 
-mod access;
 mod classic;
 mod field;
 mod part4;
@@ -19,7 +18,7 @@ mod part4;
 mod tests;
 mod type2;
 
-pub use classic::{CardError, ClassicCard, DumpError, KeySlot, ValueOperation};
+pub use classic::{CardError, ClassicCard, CloneKind, DumpError, KeySlot, ValueOperation};
 pub use field::{Field, PlaceError, Torn};
 pub use part4::{Part4Card, Part4Kind, RATS};
 pub use type2::{AirAnswer, Type2Card};

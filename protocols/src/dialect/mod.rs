@@ -12,6 +12,7 @@ use crate::card_sim::Field;
 use crate::command::{CardCommand, CardReply, DialectError};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 /// What the pump hands to a dialect.
@@ -24,9 +25,9 @@ pub enum Input<'a> {
 }
 
 /// What a dialect asks of the pump.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Write these bytes, then poll again.
+    /// Write these bytes, then poll again. They may hold a key.
     Send(Vec<u8>),
     /// Set the line to this speed in bits a second, then poll again.
     SetBaud(u32),
@@ -36,6 +37,18 @@ pub enum Output {
     Wait(Duration),
     /// The command is over.
     Done(Result<CardReply, DialectError>),
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(bytes) => write!(f, "Send({} bytes)", bytes.len()),
+            Self::SetBaud(baud) => write!(f, "SetBaud({baud})"),
+            Self::Pause(pause) => write!(f, "Pause({pause:?})"),
+            Self::Wait(bound) => write!(f, "Wait({bound:?})"),
+            Self::Done(result) => write!(f, "Done({result:?})"),
+        }
+    }
 }
 
 /// The host side of a dialect: one command at a time, from `begin` to [`Output::Done`].
@@ -102,7 +115,7 @@ pub struct Counters {
 }
 
 /// What an APDU dialect asks of the transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CardOutput {
     /// Connect to the card, shared with other programs, and begin a transaction; nothing where both is so already.
     /// Answer: [`CardInput::Powered`] or [`CardInput::Failed`].
@@ -118,6 +131,19 @@ pub enum CardOutput {
     Disconnect,
     /// The command is over.
     Done(Result<CardReply, DialectError>),
+}
+
+impl fmt::Debug for CardOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("Connect"),
+            Self::PowerCycle => f.write_str("PowerCycle"),
+            Self::Transmit(apdu) => write!(f, "Transmit({apdu:?})"),
+            Self::Escape(bytes) => write!(f, "Escape({} bytes)", bytes.len()),
+            Self::Disconnect => f.write_str("Disconnect"),
+            Self::Done(result) => write!(f, "Done({result:?})"),
+        }
+    }
 }
 
 /// What the transport hands to an APDU dialect.

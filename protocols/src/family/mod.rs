@@ -2,7 +2,9 @@
 //!
 //! A family that carries credentials is one file here and one line in [`FAMILIES`].
 
+pub mod access;
 pub mod classic;
+pub mod maker;
 pub mod other;
 pub mod type2;
 pub mod ultralight_c;

@@ -253,12 +253,12 @@ impl<'a> Hand<'a> {
 /// Reads pages back, in runs of as many as the card gives at once.
 pub(super) fn read_back(steps: &mut impl Extend<Step>, kind: Type2Kind, first: PageNumber, expect: &[[u8; 4]]) {
     let run = pages_at_once(kind);
-    // Counted wider than pages are: the run after the last one may lie behind page 255.
-    let runs = (usize::from(first.get())..).step_by(run).zip(expect.chunks(run));
-    steps.extend(runs.filter_map(|(first, expect)| {
-        let first = PageNumber::new(u8::try_from(first).ok()?);
+    let first_of = |index: usize| u8::try_from(usize::from(first.get()) + index * run).map(PageNumber::new);
+    let read = |(index, expect): (usize, &[[u8; 4]])| {
+        let first = first_of(index).ok()?;
         Some(Step::ReadBackPages { first, expect: expect.to_vec() })
-    }));
+    };
+    steps.extend(expect.chunks(run).enumerate().filter_map(read));
 }
 
 /// How many pages a card gives at once: four, or all of them to `FAST_READ`.

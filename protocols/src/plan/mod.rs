@@ -14,9 +14,11 @@ mod erase;
 mod hand;
 mod look;
 mod look_type2;
+mod memory;
 mod personalize;
 mod personalize_type2;
 mod protection;
+mod raw;
 mod survey;
 mod survey_type2;
 
@@ -27,8 +29,10 @@ pub use erase::{ErasePlan, erase};
 pub use hand::unlock;
 pub use look::{CardView, Examine, Look, LookOutcome, LookStep};
 pub use look_type2::LookType2;
+pub use memory::{ClassicMemory, KeysWanted, ReadMemory, SectorContents, SectorKeys, TrailerContents};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use personalize_type2::PersonalizeError;
+pub use raw::{ClassicImage, ClassicWrite, RawError, RawPlan, RawStep, TrailerLeave, raw};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
 pub use survey_type2::{NotBlankType2, Preparation, SurveyType2, SurveyType2Outcome};
 

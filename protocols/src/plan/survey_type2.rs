@@ -217,15 +217,19 @@ impl SurveyType2 {
         if fixed { Some(PageNumber::new(2)) } else { self.kind().dynamic_lock_page().filter(|_| dynamic) }
     }
 
-    /// The first page of user memory that holds something.
+    /// The first page of user memory that holds something else than a new card's; that a part of the factory's message is
+    /// missing shows in its first page.
     fn data(&self) -> Option<PageNumber> {
         let user = self.memory.get(4..).unwrap_or_default();
-        let holds = |allowed: &[[u8; 4]]| {
-            let allowed = allowed.iter().copied().chain(core::iter::repeat([0; 4]));
-            (4..).zip(user.iter().copied().zip(allowed)).find(|(_, (found, allowed))| found != allowed)
-        };
-        let (page, _) = holds(&[])?;
-        holds(self.kind().factory_message()).map(|_| PageNumber::new(page))
+        let factory = || self.kind().factory_message().iter().copied().chain(core::iter::repeat([0; 4]));
+        if user.iter().all(|page| *page == [0; 4])
+            || user.iter().copied().zip(factory()).all(|(found, new)| found == new)
+        {
+            return None;
+        }
+        let is_other = |(found, new): ([u8; 4], [u8; 4])| found != [0; 4] && found != new;
+        let at = user.iter().copied().zip(factory()).position(is_other).unwrap_or_default();
+        u8::try_from(4 + at).ok().map(PageNumber::new)
     }
 
     fn wrong_capability_container(&self) -> Option<[u8; 4]> {

@@ -3,6 +3,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `cards` | pages, versions, passwords, keys, refusals |
+//! | `faults` | cards that leave, tear and change, lines that lose |
+//! | `vectors` | the very bytes, from documents and logs |
 //! | `rig` | every reader with a card on it |
 
 #![allow(
@@ -13,6 +15,8 @@
 )]
 
 mod cards;
+mod faults;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;

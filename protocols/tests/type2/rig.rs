@@ -50,6 +50,28 @@ impl Rig {
         }
     }
 
+    /// What the host has said since the last call: frames, or APDUs.
+    pub fn said(&mut self) -> Vec<Vec<u8>> {
+        match &mut self.line {
+            Line::Serial(pair) => std::mem::take(&mut pair.sent),
+            Line::Pcsc(pair) => {
+                let said = pair.bytes().collect();
+                pair.sent.clear();
+                said
+            }
+        }
+    }
+
+    /// A line that loses the n-th transmission of the reader from now on, counted from zero; `None` without one.
+    pub fn lose(&mut self, nth: usize) -> Option<()> {
+        let Line::Serial(pair) = &mut self.line else { return None };
+        pair.restart_counts();
+        pair.to_host = Box::new(move |at, sent| {
+            vec![(std::time::Duration::ZERO, if at == nth { Vec::new() } else { sent.bytes.clone() })]
+        });
+        Some(())
+    }
+
     pub fn detect(&mut self) {
         let detected = self.run(&CardCommand::Detect);
         assert!(matches!(detected, Ok(CardReply::Detected(Detection::One(_)))), "{}: {detected:?}", self.name);

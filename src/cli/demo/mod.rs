@@ -197,6 +197,7 @@ async fn name(caller: &Caller, control: &Path, encoders: LiveEncoders) -> anyhow
             Answer::Done => {}
             other @ (Answer::Status(_)
             | Answer::Card(_)
+            | Answer::CardWork(_)
             | Answer::Erased { .. }
             | Answer::AccountEncoders(_)
             | Answer::Error { .. }) => {

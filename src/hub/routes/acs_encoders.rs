@@ -3,7 +3,7 @@
 use super::acs_credentials;
 use crate::api::ObjectError;
 use crate::api::acs_encoders::{
-    ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential, ScanToAssign,
+    ACS_ENCODER_REMOVED, AcsEncoder, EncodeCredential, Get, List, ScanCredential, ScanToAssign, WriteRaw,
 };
 use crate::api::action_attempts::ActionAttempt;
 use crate::api::envelope::{Many, One};
@@ -43,6 +43,10 @@ pub(super) async fn scan_to_assign(call: Call, scan: ScanToAssign) -> Result<One
     let mut transaction = call.begin().await?;
     let user = acs_credentials::owner(call.system(), &mut transaction, scan.acs_user_id, scan.user_identity_id).await?;
     Ok(One(attempts::scan_to_assign(&call, transaction, scan.acs_encoder_id, user.acs_user_id).await?))
+}
+
+pub(super) async fn write_raw(call: Call, write: WriteRaw) -> Result<One<ActionAttempt>, ApiError> {
+    Ok(One(attempts::write_raw(&call, write.acs_encoder_id, write.image).await?))
 }
 
 fn object(encoder: Encoder) -> AcsEncoder {

@@ -113,6 +113,7 @@ fn table() -> Vec<Route> {
         route("/workspaces/get", READ, workspaces::get),
         // What the Seam API has no path for.
         route("/encoderd/v1/encoders", READ, live_encoders::list),
+        route("/encoderd/v1/acs_encoders/write_raw", CREATE, acs_encoders::write_raw),
         route("/encoderd/v1/attempts", READ, action_attempts::last),
         route("/encoderd/v1/api_keys/create", CREATE, admin::api_keys::create),
         route("/encoderd/v1/api_keys/list", READ, admin::api_keys::list),

@@ -237,10 +237,15 @@ pub async fn settle(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("UPDATE job SET state = 'done' WHERE action_attempt_id = $1")
-        .bind(id.to_string())
-        .execute(connection)
-        .await?;
+    // A raw image's contents and keys are not kept behind the attempt.
+    sqlx::query(
+        "UPDATE job SET state = 'done', work = CASE WHEN work LIKE '{\"type\":\"raw\"%' THEN $2 ELSE work END
+         WHERE action_attempt_id = $1",
+    )
+    .bind(id.to_string())
+    .bind(super::jobs::WIPED)
+    .execute(connection)
+    .await?;
     Ok(true)
 }
 

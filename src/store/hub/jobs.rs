@@ -11,6 +11,9 @@ use crate::store::{Connection, StoreError};
 use sqlx::any::AnyRow;
 use std::time::Duration;
 
+/// What is kept of the work of a raw image's job that has ended.
+pub const WIPED: &str = r#"{"type":"raw","image":{}}"#;
+
 /// A job as the database keeps it.
 #[derive(Clone, Debug)]
 pub struct StoredJob {
@@ -229,4 +232,19 @@ fn read(row: &AnyRow) -> Result<Job, StoreError> {
             .map_err(|_| StoreError::Value { expected: "a wait in milliseconds", value: card_wait_ms.to_string() })?,
         work: row.json("work")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bridge::RawWork;
+    use crate::api::bridge::raw::RawImage;
+
+    #[test]
+    fn what_is_kept_of_a_raw_job_is_one_without_an_image() {
+        let work: JobWork = serde_json::from_str(WIPED).unwrap();
+        assert_eq!(work, JobWork::Raw(RawWork { image: RawImage::default() }));
+        // The statement that wipes knows a raw job by its beginning.
+        assert!(to_json(&work).starts_with(r#"{"type":"raw""#));
+    }
 }

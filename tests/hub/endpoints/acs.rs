@@ -40,6 +40,17 @@ pub fn rows(stock: &Stock) -> Vec<Endpoint> {
             .needs("acs_encoder_id")
             .finds("acs_encoder_id", "acs_encoder_not_found"),
         Endpoint::create(
+            "/encoderd/v1/acs_encoders/write_raw",
+            "action_attempt",
+            json!({ "acs_encoder_id": encoder, "image": { "writes": [{
+                "write": "block", "block": 4, "data": "00112233445566778899aabbccddeeff", "volatile": true,
+            }] } }),
+        )
+        .needs("acs_encoder_id")
+        .needs("image")
+        .wrong("image", json!({ "writes": "none" }))
+        .finds("acs_encoder_id", "acs_encoder_not_found"),
+        Endpoint::create(
             "/acs/encoders/encode_credential",
             "action_attempt",
             json!({ "acs_encoder_id": encoder, "acs_credential_id": credential }),

@@ -453,3 +453,6 @@ fn is_first_commands(bytes: &[u8]) -> bool {
 fn bytes_answer(bytes: impl Into<Vec<u8>>) -> Deed {
     Deed::Answer(AirAnswer::Bytes(bytes.into()))
 }
+
+#[cfg(test)]
+mod tests;

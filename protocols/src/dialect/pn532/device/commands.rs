@@ -36,6 +36,10 @@ const ACK_BITS: u8 = 0x0A;
 /// The same for NAK. UNVERIFIED: cards have four values, of which 0 is the one for a refusal.
 const NAK_BITS: u8 = 0x00;
 
+/// The frames that open a gen1a clone. Source: libnfc `utils/nfc-mfclassic.c`, `unlock_card`.
+const MAGIC_FIRST: u8 = 0x40;
+const MAGIC_SECOND: u8 = 0x43;
+
 /// A search that goes on until a card comes or the host stops it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
@@ -422,6 +426,8 @@ impl Pn532Device {
             Some([mifare::READ, block]) => {
                 self.field.read(BlockNumber::new(*block)).map(|block| AirAnswer::Bytes(block.to_vec()))
             }
+            // A gen1a clone takes its second frame as it is, without CRC.
+            _ if data == [MAGIC_SECOND] && self.field.magic(MAGIC_SECOND) => Ok(AirAnswer::Ack),
             Some(command) => self.field.exchange(command),
             None => {
                 self.field.disturb();
@@ -462,6 +468,9 @@ impl Pn532Device {
         let request = match data {
             [0x26] => Request::Idle,
             [0x52] => Request::WakeUp,
+            [MAGIC_FIRST] if self.field.magic(MAGIC_FIRST) => {
+                return Outcome::Answer(vec![Status::Ok.into(), ACK_BITS]);
+            }
             _ => return status(Status::TimedOut),
         };
         match self.field.activate(request, None) {

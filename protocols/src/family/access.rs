@@ -3,20 +3,33 @@
 //! Source: NXP MF1S50yyX/V1 data sheet, section 8.7.2, tables "Access conditions for the sector trailer" and 8.7.3,
 //! "Access conditions for data blocks".
 
-use super::classic::KeySlot;
 use crate::family::classic::Condition;
+
+/// Which key of a sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySlot {
+    /// Key A, command 60.
+    A,
+    /// Key B, command 61.
+    B,
+}
 
 /// Which key may do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Allowed {
+pub enum Allowed {
+    /// None.
     Never,
+    /// Key A alone.
     KeyA,
+    /// Key B alone.
     KeyB,
+    /// Both.
     Either,
 }
 
 impl Allowed {
-    pub(super) fn to(self, slot: KeySlot) -> bool {
+    /// Whether it may be done with this key.
+    pub fn to(self, slot: KeySlot) -> bool {
         match (self, slot) {
             (Self::Either, KeySlot::A | KeySlot::B) | (Self::KeyA, KeySlot::A) | (Self::KeyB, KeySlot::B) => true,
             (Self::Never, KeySlot::A | KeySlot::B) | (Self::KeyA, KeySlot::B) | (Self::KeyB, KeySlot::A) => false,
@@ -26,16 +39,20 @@ impl Allowed {
 
 /// Rights on a data block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DataRights {
-    pub(super) read: Allowed,
-    pub(super) write: Allowed,
-    pub(super) increment: Allowed,
+pub struct DataRights {
+    /// Reading.
+    pub read: Allowed,
+    /// Writing.
+    pub write: Allowed,
+    /// Incrementing.
+    pub increment: Allowed,
     /// Decrement, transfer and restore share one column.
-    pub(super) decrement: Allowed,
+    pub decrement: Allowed,
 }
 
 impl DataRights {
-    pub(super) fn of(condition: Condition) -> Self {
+    /// Under this condition.
+    pub fn of(condition: Condition) -> Self {
         use Allowed::{Either, KeyB, Never};
         let (read, write, increment, decrement) = match condition.code() {
             0b000 => (Either, Either, Either, Either),
@@ -53,16 +70,22 @@ impl DataRights {
 
 /// Rights on a sector trailer. Key A can never be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TrailerRights {
-    pub(super) key_a_write: Allowed,
-    pub(super) access_bits_read: Allowed,
-    pub(super) access_bits_write: Allowed,
-    pub(super) key_b_read: Allowed,
-    pub(super) key_b_write: Allowed,
+pub struct TrailerRights {
+    /// Writing key A.
+    pub key_a_write: Allowed,
+    /// Reading the access bits.
+    pub access_bits_read: Allowed,
+    /// Writing the access bits.
+    pub access_bits_write: Allowed,
+    /// Reading key B.
+    pub key_b_read: Allowed,
+    /// Writing key B.
+    pub key_b_write: Allowed,
 }
 
 impl TrailerRights {
-    pub(super) fn of(condition: Condition) -> Self {
+    /// Under this condition.
+    pub fn of(condition: Condition) -> Self {
         use Allowed::{Either, KeyA, KeyB, Never};
         let [key_a_write, access_bits_read, access_bits_write, read_b, write_b] = match condition.code() {
             0b000 => [KeyA, KeyA, Never, KeyA, KeyA],
@@ -78,7 +101,7 @@ impl TrailerRights {
     }
 
     /// A key B that can be read is data: logging in with it opens nothing (the grey lines of the table).
-    pub(super) fn key_b_is_a_key(self) -> bool {
+    pub fn key_b_is_a_key(self) -> bool {
         self.key_b_read == Allowed::Never
     }
 }
