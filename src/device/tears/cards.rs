@@ -319,7 +319,8 @@ impl Family {
         item
     }
 
-    /// All memory but the slots, which personalising leaves as it is on an empty card.
+    /// All memory but the slots, as it is on every prepared card. Of the two pages of configuration only what acts: a torn
+    /// write may leave anything in bits that are reserved.
     pub(super) fn outside(self, card: &Card) -> Vec<u8> {
         let mut dump = dump(card);
         let mut clear = |unit: usize, number: u8| dump[unit * usize::from(number)..][..unit].fill(0);
@@ -329,7 +330,30 @@ impl Family {
                 Form::Type2(place) => place.pages(slot).for_each(|page| clear(4, page.number().get())),
             }
         }
+        if let Self::Type2 { kind, .. } = self
+            && let Some(page) = kind.config_page()
+        {
+            let acts = match kind {
+                Type2Kind::Ultralight | Type2Kind::UltralightC => [0xFF, 0, 0, 0, 0x01, 0, 0, 0],
+                Type2Kind::UltralightEv1Small | Type2Kind::UltralightEv1Large => [0, 0, 0, 0xFF, 0xFF, 0, 0, 0],
+                // Mirrors, AUTH0, ACCESS.
+                Type2Kind::Ntag213 | Type2Kind::Ntag215 | Type2Kind::Ntag216 => [0xC0, 0, 0, 0xFF, 0xFF, 0, 0, 0],
+            };
+            let config = &mut dump[4 * usize::from(page.get())..][..8];
+            config.iter_mut().zip(acts).for_each(|(byte, acts)| *byte &= acts);
+        }
         dump
+    }
+
+    /// The memory of both slots.
+    pub(super) fn inside(self, card: &Card) -> Vec<u8> {
+        let dump = dump(card);
+        let unit = |unit: usize, number: u8| dump[unit * usize::from(number)..][..unit].to_vec();
+        let of_slot = |slot: Slot| match self.form() {
+            Form::Classic(_) => slot.blocks().flat_map(|block| unit(16, block.number().get())).collect::<Vec<_>>(),
+            Form::Type2(place) => place.pages(slot).flat_map(|page| unit(4, page.number().get())).collect(),
+        };
+        Slot::BOTH.into_iter().flat_map(of_slot).collect()
     }
 
     fn put(self, item: &mut Item, (slot, sequence, record): (Slot, u32, &Record)) {

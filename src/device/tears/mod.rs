@@ -89,32 +89,32 @@ fn run_stage(stage: &Stage, seeds: u64, wrong: Option<Wrong>) -> Tally {
 
 #[test]
 fn a_torn_personalization_is_finished_or_the_card_is_named() {
-    run(Kind::Personalize, 0);
+    run(Kind::Personalize, 15_000);
 }
 
 #[test]
 fn a_torn_encode_costs_no_guest_the_key() {
-    run(Kind::Encode, 0);
+    run(Kind::Encode, 50_000);
 }
 
 #[test]
 fn a_torn_recovery_costs_no_guest_the_key() {
-    run(Kind::Recover, 0);
+    run(Kind::Recover, 100_000);
 }
 
 #[test]
 fn a_torn_erasure_leaves_what_was_there_or_nothing() {
-    run(Kind::Erase, 0);
+    run(Kind::Erase, 100_000);
 }
 
 #[test]
 fn two_tears_in_a_row_are_survived() {
-    run(Kind::TwoTears, 0);
+    run(Kind::TwoTears, 20_000);
 }
 
 #[test]
 fn what_reads_otherwise_each_time_is_never_trusted_and_goes_away() {
-    run(Kind::WeakBits, 0);
+    run(Kind::WeakBits, 20_000);
 }
 
 /// Families whose layouts differ: blocks, pages in the full form, pages in the compact form.

@@ -1,7 +1,7 @@
 //! Tears every write of a job, presents the card again, judges what is on it, counts.
 
 use super::cards::{self, Family, Item, Sight, Start, dump, unit};
-use super::rig::{End, Job, Rig, Tear};
+use super::rig::{End, Job, READERS, Rig, Tear};
 use super::torn::torn_contents;
 use crate::fault::FaultKind;
 use encoder_protocols::card_sim::Torn;
@@ -132,7 +132,10 @@ impl fmt::Display for Case<'_> {
 /// A reader that cards are torn on.
 pub(super) struct Suite {
     rig: Rig,
-    seeds: u64,
+    /// How many random contents a write is torn to.
+    noise: u64,
+    /// Of the second of two tears every so manyth is run.
+    stride: u64,
     pub(super) tally: Tally,
     title: String,
     family: Family,
@@ -143,7 +146,13 @@ impl Suite {
     pub(super) fn new(mut rig: Rig, stage: &Stage, seeds: u64) -> Self {
         rig.ndef = stage.family.ndef();
         let (title, prepared) = (stage.to_string(), stage.prepared.clone());
-        Self { rig, seeds, tally: Tally::default(), title, family: stage.family, prepared }
+        let thinned = stage.kind == Kind::Erase || stage.reader != READERS[0];
+        // What differs between readers and kinds of jobs is how cards are spoken to, not what noise does to a seal.
+        let noise = if thinned { seeds / 4 } else { seeds };
+        // A card of pages has three times the writes of one of blocks, so nine times the pairs.
+        let pairs = if matches!(stage.family, Family::Classic(_)) { 4 } else { 36 };
+        let stride = (pairs * 32 / seeds.max(1)).max(1);
+        Self { rig, noise, stride, tally: Tally::default(), title, family: stage.family, prepared }
     }
 
     pub(super) async fn run(&mut self, stage: &Stage) {
@@ -182,7 +191,7 @@ impl Suite {
 
     async fn one_tear(&mut self, start: &Start) {
         for write in &self.writes(start).await {
-            for content in contents(write, self.seeds) {
+            for content in contents(write, self.noise) {
                 let case = Case { start, write, content: &content };
                 let item = self.tear(&case, false).await;
                 for job in [start.job.clone(), Job::Encode(self.family.other())] {
@@ -198,6 +207,7 @@ impl Suite {
     }
 
     async fn two_tears(&mut self, start: &Start) {
+        let mut index = 0;
         for write in &self.writes(start).await {
             // A few contents that differ in kind: written or not, neither, and in between.
             for content in
@@ -212,6 +222,10 @@ impl Suite {
                 }
                 for write in &self.writes(&again).await {
                     for content in contents(write, 1).into_iter().step_by(5) {
+                        index += 1;
+                        if index % self.stride != 0 {
+                            continue;
+                        }
                         let case = Case { start: &again, write, content: &content };
                         let mut item = self.tear(&case, false).await;
                         self.tally.cases += 1;
@@ -230,7 +244,7 @@ impl Suite {
                 *flip = old ^ new;
             }
             let mut masks = vec![flipped, [0x01; 16], [0xFF; 16]];
-            masks.extend((1..=self.seeds).map(|seed| {
+            masks.extend((1..=self.noise / 4).map(|seed| {
                 let noise: [u8; 16] = super::torn::noise(seed);
                 std::array::from_fn(|at| noise[at] & flipped[at])
             }));
@@ -325,10 +339,13 @@ impl Suite {
                 }
             }
             (Ok(()), Job::Erase) => {
-                if looks.iter().any(|now| now.filled() > 0) || dump(&item.card) != self.prepared {
+                if looks.iter().any(|now| now.filled() > 0) || !self.is_empty(item) {
                     self.found(|tally| &mut tally.false_success, case, &"a success, but something is left");
                 }
             }
+            // The attempt before it had come to its end.
+            (Err(failure), Job::Erase)
+                if failure.fault.kind == FaultKind::CardWithoutCredential && self.is_empty(item) => {}
             (Err(failure), _) if is_lost_sector(failure.fault.kind, case) => {
                 self.tally.damaged += 1;
                 if looks.iter().any(|now| now.current().is_some()) {
@@ -358,6 +375,11 @@ impl Suite {
 
     fn sight(&self, item: &Item) -> Sight {
         Sight::of(&item.card, self.family.form())
+    }
+
+    /// Prepared, and nothing but zero in both slots.
+    fn is_empty(&self, item: &Item) -> bool {
+        self.family.outside(&item.card) == self.prepared && self.family.inside(&item.card).iter().all(|&byte| byte == 0)
     }
 
     /// What of a record this kind of card carries.
