@@ -166,7 +166,7 @@ pub enum FaultKind {
     PaymentCard,
     /// A phone or a watch: a smart card with a random UID.
     PhoneCard,
-    /// MIFARE DESFire, which is not supported yet.
+    /// MIFARE `DESFire`, which is not supported yet.
     DesfireCard,
     /// MIFARE Plus at a security level that is not Classic's.
     MifarePlusCard,

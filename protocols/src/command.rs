@@ -3,10 +3,9 @@
 use crate::family::classic::{BlockNumber, DataBlock, Key, SectorNumber, SectorTrailer};
 use crate::family::type2::{ConfigPage, DataPage, PageNumber, Password, UltralightCKey};
 use crate::id::Detection;
+pub use crate::secret::Secret;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// One command to a reader or to the card on it. Every dialect speaks all of them.
 ///
@@ -98,28 +97,6 @@ pub enum CardReply {
     Block([u8; 16]),
     /// What the card has answered, without checksum.
     Bytes(Vec<u8>),
-}
-
-/// Bytes that may be a part of a secret: wiped on drop, never printed.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Secret<const N: usize>([u8; N]);
-
-impl<const N: usize> Secret<N> {
-    /// Takes the bytes.
-    pub fn new(bytes: [u8; N]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes, for a frame or a card's memory and nothing else.
-    pub fn expose(&self) -> &[u8; N] {
-        &self.0
-    }
-}
-
-impl<const N: usize> fmt::Debug for Secret<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// Who the reader says it is.

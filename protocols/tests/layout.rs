@@ -16,4 +16,5 @@ mod layout {
     #[path = "../support/torn.rs"]
     mod torn;
     mod vectors;
+    mod verify;
 }

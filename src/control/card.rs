@@ -5,7 +5,7 @@ use super::{Answer, Refusal};
 use crate::api::bridge::raw::{RawBytes, RawImage, RawReport};
 use crate::clock::Deadline;
 use crate::device::DeviceHandle;
-use crate::device::direct::{Done, MemoryEnd, MemoryOrder, PersonalizeOrder};
+use crate::device::direct::{Done, Memory, MemoryEnd, MemoryOrder, PersonalizeOrder};
 use crate::device::image;
 use crate::device::order::{CardFormat, CardInfo, EraseOrder, Intent, Limits, Whose};
 use crate::device::raw::{OtherKeys, RawOrder};
@@ -15,13 +15,18 @@ use crate::store::StoreError;
 use crate::store::state::State;
 use encoder_protocols::family::classic::{BlockNumber, SectorKey};
 use encoder_protocols::family::maker::maker;
+use encoder_protocols::family::type2::{PageNumber, Type2Kind};
 use encoder_protocols::id::Uid;
 use encoder_protocols::layout::content::{Content, SlotState};
+use encoder_protocols::layout::form::{Form, PageRole, Place};
+use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::layout::mad::Mad;
+use encoder_protocols::layout::ndef::Ndef;
 use encoder_protocols::layout::ocl1::{self, Role, Slot};
 use encoder_protocols::plan::{self, CardView, ClassicMemory, KeysWanted, SectorContents};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -179,7 +184,11 @@ pub struct ReadAnswer {
     /// What its two slots hold, on a card of this property.
     pub slots: Option<[SlotAnswer; 2]>,
     /// The sectors of a MIFARE Classic card.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sectors: Vec<SectorAnswer>,
+    /// The pages of an Ultralight or NTAG card.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<PageAnswer>,
 }
 
 /// What a slot holds.
@@ -216,6 +225,18 @@ pub struct SectorAnswer {
     pub blocks: Vec<BlockAnswer>,
 }
 
+/// A page of four bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageAnswer {
+    /// Which.
+    pub page: u8,
+    /// What it is for.
+    pub holds: Holds,
+    /// Its content, where it could be read and was asked for; a password or key only when keys were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<RawBytes<4>>,
+}
+
 /// A block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockAnswer {
@@ -242,6 +263,12 @@ pub enum Holds {
     SlotB,
     /// A sector's keys and access bits.
     Trailer,
+    /// Capability container, or one-time programmable bits.
+    CapabilityContainer,
+    /// Lock bytes, protection, password, key, counters.
+    Configuration,
+    /// In front of the slots: what phones are shown.
+    Front,
     /// Nothing: all zero.
     Blank,
     /// Something of somebody else's.
@@ -259,7 +286,9 @@ pub struct Bench {
     pub name: String,
     /// The property's card key.
     pub key: Option<CardKey>,
-    /// Where it is noted that a card is about to be written; none without a daemon's state.
+    /// What phones are to be shown of cards that are prepared.
+    pub ndef: Option<Ndef>,
+    /// Where is written down which cards were begun; `None`: nowhere, where no daemon runs.
     pub journal: Option<State>,
     /// Cancelled when the work is to be left.
     pub stop: CancellationToken,
@@ -276,8 +305,12 @@ impl Bench {
             }
             CardWork::Personalize { dry_run } => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
-                let order = PersonalizeOrder { key, card: None, dry_run, end, stop: self.stop.clone(), progress };
-                let done = self.device.personalize(order).await?;
+                let (intent, intents) = mpsc::channel(1);
+                let begun = self.begun().await?;
+                let (ndef, stop) = (self.ndef.clone(), self.stop.clone());
+                let order = PersonalizeOrder { key, card: None, dry_run, begun, ndef, intent, end, stop, progress };
+                let done = self.noting(self.device.personalize(order), intents).await?;
+                self.settled(&done.card).await?;
                 Ok(CardOutcome::Prepared { card_number: done.card.to_string(), plan: done.plan })
             }
             CardWork::Write { image, keys, known_keys, dry_run } => {
@@ -291,10 +324,10 @@ impl Bench {
             CardWork::ErasePlan => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
                 let read = self.read(Vec::new(), false, end, progress).await?;
-                let found = read.view.zip(read.memory).filter(|((view, _), _)| !of_another_property(view, &key));
-                let ((view, keys), memory) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
+                let found = read.view.filter(|(view, _, _)| !of_another_property(view, &key));
+                let (view, form, keys) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
                 let uid = read.info.target.uid;
-                let plan = plan::erase(&view, &keys, memory.size)
+                let plan = plan::erase(&view, &keys, form)
                     .map_err(|error| Fault::with_detail(FaultKind::DamagedCard, error))?;
                 Ok(CardOutcome::ErasePlan { card_number: uid.to_string(), plan: plan.to_string() })
             }
@@ -341,7 +374,7 @@ impl Bench {
         // No attempt stands behind it that could be taken up again: the log is what remains of the intent.
         let log = async {
             while let Some((intent, answer)) = intents.recv().await {
-                let intent: crate::device::order::Intent = intent;
+                let intent: Intent = intent;
                 tracing::info!(card = %intent.card, plan = intent.plan, "an image is written");
                 let _device_gone = answer.send(true);
             }
@@ -369,17 +402,31 @@ impl Bench {
         let card: Uid =
             card_number.parse().map_err(|_| format!("\"{card_number}\" is not the UID of a card in hex"))?;
         let end = Deadline::after(ERASE_TIME_MAX);
-        let unwritable = |error: StoreError| {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
-            Fault::from(FaultKind::JournalUnwritable)
+        let begun = self.begun().await?.contains(&card.to_string());
+        let (intent, intents) = mpsc::channel(1);
+        let order = EraseOrder { card, key, begun, intent, end, stop: self.stop.clone() };
+        let done = self.noting(self.device.erase(order), intents).await?;
+        self.settled(&card).await?;
+        let (acs_credential_id, number) = match done.erased {
+            Some(Whose::Credential(id)) => (Some(Uuid::from_bytes(id.0)), None),
+            Some(Whose::Number(number)) => (None, Some(number.to_string())),
+            None => (None, None),
         };
-        let begun = match &self.journal {
-            Some(journal) => journal.begun_cards().await.map_err(unwritable)?.contains(&card.to_string()),
-            None => false,
-        };
-        let (intent, mut intents) = mpsc::channel::<(Intent, oneshot::Sender<bool>)>(1);
-        // A card that is left in the middle may show by this alone whose it is.
-        let note = async {
+        Ok(Answer::Erased { acs_credential_id, number })
+    }
+
+    /// The cards that this desk has begun and not verified.
+    async fn begun(&self) -> Result<BTreeSet<String>, Refusal> {
+        match &self.journal {
+            Some(journal) => Ok(journal.begun_cards().await.map_err(unwritable)?),
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// Has the device work, and writes down which card it is about to write: one that is left in the middle may show by
+    /// this alone whose it is.
+    async fn noting<T>(&self, work: impl Future<Output = T>, mut intents: Intents) -> T {
+        let notes = async {
             while let Some((intent, answer)) = intents.recv().await {
                 let written = match &self.journal {
                     Some(journal) => journal.card_begun(&intent.card.to_string()).await.map_err(unwritable).is_ok(),
@@ -388,17 +435,15 @@ impl Bench {
                 let _device_gone = answer.send(written);
             }
         };
-        let order = EraseOrder { card, key, begun, intent, end, stop: self.stop.clone() };
-        let (end, ()) = tokio::join!(self.device.erase(order), note);
-        if let (Ok(_), Some(journal)) = (&end, &self.journal) {
-            journal.card_settled(&card.to_string()).await.map_err(unwritable)?;
+        tokio::join!(work, notes).0
+    }
+
+    /// What is on a card has been verified.
+    async fn settled(&self, card: &Uid) -> Result<(), Refusal> {
+        match &self.journal {
+            Some(journal) => Ok(journal.card_settled(&card.to_string()).await.map_err(unwritable)?),
+            None => Ok(()),
         }
-        let (acs_credential_id, number) = match end?.erased {
-            Some(Whose::Credential(id)) => (Some(Uuid::from_bytes(id.0)), None),
-            Some(Whose::Number(number)) => (None, Some(number.to_string())),
-            None => (None, None),
-        };
-        Ok(Answer::Erased { acs_credential_id, number })
     }
 
     /// A card as people are told of it.
@@ -418,16 +463,25 @@ impl Bench {
     }
 
     fn read_answer(&self, read: &MemoryEnd, contents: bool, with_keys: bool) -> ReadAnswer {
-        let sectors = read.memory.as_ref().map(|memory| {
-            let of = |sector| sector_answer(memory, sector, read.view.is_some(), contents, with_keys);
-            memory.sectors.iter().map(of).collect()
-        });
+        let (mut sectors, mut pages) = (Vec::new(), Vec::new());
+        match &read.memory {
+            Some(Memory::Classic(memory)) => {
+                let of = |sector| sector_answer(memory, sector, read.view.is_some(), contents, with_keys);
+                sectors = memory.sectors.iter().map(of).collect();
+            }
+            Some(Memory::Type2(kind, memory)) => {
+                let view = read.view.as_ref();
+                pages = page_answers(*kind, memory, view.map(|(_, form, keys)| (*form, keys)), contents, with_keys);
+            }
+            None => {}
+        }
         let uid: &Uid = &read.info.target.uid;
         ReadAnswer {
             card: self.card_answer(&read.info),
             made_by: maker(uid).map(str::to_owned),
-            slots: read.view.as_ref().map(|(view, _)| slots(view)),
-            sectors: sectors.unwrap_or_default(),
+            slots: read.view.as_ref().map(|(view, _, _)| slots(view)),
+            sectors,
+            pages,
         }
     }
 }
@@ -436,6 +490,13 @@ impl Bench {
 fn of_another_property(view: &CardView, key: &CardKey) -> bool {
     let mut valid = Slot::BOTH.into_iter().filter_map(|slot| view.slot(slot).valid());
     valid.any(|sealed| sealed.content.property_id().0 != key.property_id.into_bytes())
+}
+
+type Intents = mpsc::Receiver<(Intent, oneshot::Sender<bool>)>;
+
+fn unwritable(error: StoreError) -> Fault {
+    tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
+    FaultKind::JournalUnwritable.into()
 }
 
 fn sector_keys(keys: &[RawBytes<6>]) -> Vec<SectorKey> {
@@ -488,6 +549,67 @@ fn sector_answer(
         general_purpose: sector.trailer.map(|trailer| RawBytes([trailer.general_purpose])),
         blocks,
     }
+}
+
+/// The pages of a card; of a password or key what is known, when keys are asked for, for a card gives neither.
+fn page_answers(
+    kind: Type2Kind,
+    memory: &[Option<[u8; 4]>],
+    ours: Option<(Form, &CardKeys)>,
+    contents: bool,
+    with_keys: bool,
+) -> Vec<PageAnswer> {
+    let place = match ours {
+        Some((Form::Type2(place), _)) => Some(place),
+        Some((Form::Classic(_), _)) | None => None,
+    };
+    let role_of = |page| place.unwrap_or(Place::of(kind, false)).role(PageNumber::new(page));
+    let secrets: Vec<(u8, [u8; 4])> = ours.map(|(_, keys)| secrets(kind, keys)).unwrap_or_default();
+    let answer = |(page, data): (u8, &Option<[u8; 4]>)| {
+        let secret = secrets.iter().find(|(of, _)| *of == page).map(|(_, secret)| *secret);
+        let is_secret = is_secret(kind, page);
+        let holds = match (role_of(page), data) {
+            (PageRole::Configuration, _) => Holds::Configuration,
+            (_, None) => Holds::Closed,
+            (PageRole::Manufacturer, Some(_)) => Holds::Manufacturer,
+            (PageRole::CapabilityContainer, Some(_)) => Holds::CapabilityContainer,
+            (PageRole::Seal(Slot::A) | PageRole::Payload(Slot::A, _), Some(_)) if place.is_some() => Holds::SlotA,
+            (PageRole::Seal(Slot::B) | PageRole::Payload(Slot::B, _), Some(_)) if place.is_some() => Holds::SlotB,
+            (_, Some([0, 0, 0, 0])) => Holds::Blank,
+            (PageRole::Front, Some(_)) if place.is_some() => Holds::Front,
+            (PageRole::Seal(_) | PageRole::Payload(..) | PageRole::Front, Some(_)) => Holds::Foreign,
+        };
+        let told = if is_secret { secret.filter(|_| with_keys) } else { *data };
+        PageAnswer { page, holds, data: told.filter(|_| contents).map(RawBytes) }
+    };
+    (0..).zip(memory).map(answer).collect()
+}
+
+/// Whether a page holds a password or a key.
+fn is_secret(kind: Type2Kind, page: u8) -> bool {
+    let last = kind.pages() - 1;
+    match kind {
+        Type2Kind::Ultralight => false,
+        Type2Kind::UltralightC => page >= 44,
+        Type2Kind::UltralightEv1Small
+        | Type2Kind::UltralightEv1Large
+        | Type2Kind::Ntag213
+        | Type2Kind::Ntag215
+        | Type2Kind::Ntag216 => page == last || page == last - 1,
+    }
+}
+
+/// The pages with this property's password or key, as they were written.
+fn secrets(kind: Type2Kind, keys: &CardKeys) -> Vec<(u8, [u8; 4])> {
+    if kind.has_password() {
+        let [p, q] = *keys.pack().expose();
+        let last = kind.pages() - 1;
+        return vec![(last - 1, *keys.password().expose()), (last, [p, q, 0, 0])];
+    }
+    if kind == Type2Kind::UltralightC {
+        return (44..).zip(keys.ultralight_c_key().to_pages()).map(|(page, data)| (page, *data.expose())).collect();
+    }
+    Vec::new()
 }
 
 fn holds(memory: &ClassicMemory, block: BlockNumber, data: &[u8; 16], ours: bool) -> Holds {

@@ -395,9 +395,14 @@ async fn card_work(write: &mut OwnedWriteHalf, context: &Context, device: Option
 
 fn bench(context: &Context, device: Option<&str>) -> Result<Bench, Refusal> {
     let device = find(context, device)?;
-    let (name, key, stop) = (name(context, &device), context.card_key.now(), context.stop.clone());
-    let journal = Some(context.bridge.state.clone());
-    Ok(Bench { device, name, key, journal, stop })
+    Ok(Bench {
+        name: name(context, &device),
+        device,
+        key: context.card_key.now(),
+        ndef: context.bridge.config.borrow().card.ndef.clone().map(|address| address.0),
+        journal: Some(context.bridge.state.clone()),
+        stop: context.stop.clone(),
+    })
 }
 
 async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> std::io::Result<()> {

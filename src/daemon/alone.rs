@@ -10,6 +10,7 @@ use crate::device::registry::Registry;
 use crate::discovery::attached;
 use crate::discovery::serial::Machine;
 use crate::keys::{CardKey, KeyInUse};
+use encoder_protocols::layout::ndef::Ndef;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Alone {
     devices: Arc<Registry>,
     key: Option<CardKey>,
+    /// What phones are to be shown of cards that are prepared.
+    ndef: Option<Ndef>,
     stop: CancellationToken,
     supervisor: JoinHandle<()>,
     pcsc: Option<JoinHandle<()>>,
@@ -47,6 +50,7 @@ impl Alone {
         let (stop, devices) = (CancellationToken::new(), Arc::new(Registry::default()));
         let (attached, pcsc) =
             if config.discovery.pcsc { Some(attached::watch(stop.clone())).unzip() } else { (None, None) };
+        let ndef = config.card.ndef.clone().map(|address| address.0);
         let (config, seen) = watch::channel(Arc::new(config));
         let (ask, asked) = mpsc::channel(1);
         let (key_sender, in_use) = KeyInUse::new(key.clone());
@@ -61,7 +65,18 @@ impl Alone {
             stop: stop.clone(),
         };
         let supervisor = tokio::spawn(supervisor.run());
-        Ok(Self { devices, key, stop, supervisor, pcsc, _config: config, _key: key_sender, _ask: ask, _lock: lock })
+        Ok(Self {
+            devices,
+            key,
+            ndef,
+            stop,
+            supervisor,
+            pcsc,
+            _config: config,
+            _key: key_sender,
+            _ask: ask,
+            _lock: lock,
+        })
     }
 
     /// Finds an encoder by identity, name or port; without a word when there is just one.
@@ -86,8 +101,14 @@ impl Alone {
                     return Err(fault.unwrap_or_else(|| "the encoder does not answer".to_owned()));
                 }
                 let name = device.found().display_name.clone();
-                let (device, key, stop) = ((*device).clone(), self.key.clone(), self.stop.clone());
-                return Ok(Bench { device, name, key, journal: None, stop });
+                return Ok(Bench {
+                    device: (*device).clone(),
+                    name,
+                    key: self.key.clone(),
+                    ndef: self.ndef.clone(),
+                    journal: None,
+                    stop: self.stop.clone(),
+                });
             }
             if tried && matching.len() > 1 {
                 let names: Vec<_> =

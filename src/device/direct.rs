@@ -3,8 +3,7 @@
 
 use super::family::{self, Carrier, Family};
 use super::media::{Looked, Media, Surveyed, examine_step};
-use super::order::{CardInfo, Failure};
-use super::ring::look_with_each;
+use super::order::{CardInfo, Failure, Intent};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use super::work::{End, TRIES_MAX, failed, inspect, retry};
@@ -13,9 +12,13 @@ use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::{Key, KeyA, KeyB, SectorKey, SectorNumber};
+use encoder_protocols::family::type2::{PageNumber, Type2Kind};
 use encoder_protocols::id::{Detection, Target, Uid};
+use encoder_protocols::layout::form::Form;
 use encoder_protocols::layout::keys::CardKeys;
-use encoder_protocols::plan::{CardView, ClassicMemory, KeysWanted, LookOutcome, ReadMemory, SectorKeys};
+use encoder_protocols::layout::ndef::Ndef;
+use encoder_protocols::plan::{CardView, ClassicMemory, KeysWanted, ReadMemory, SectorKeys};
+use std::collections::BTreeSet;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -50,10 +53,19 @@ pub struct Done {
 pub struct MemoryEnd {
     /// What it is.
     pub info: CardInfo,
-    /// What its slots hold, on a card of ours, and the keys that opened it.
-    pub view: Option<(CardView, CardKeys)>,
+    /// What its slots hold and where they lie, on a card of ours, and the keys that opened it.
+    pub view: Option<(CardView, Form, CardKeys)>,
     /// What is in its memory; `None` for a family that is not read whole.
-    pub memory: Option<ClassicMemory>,
+    pub memory: Option<Memory>,
+}
+
+/// What is in a card's memory.
+#[derive(Debug)]
+pub enum Memory {
+    /// MIFARE Classic.
+    Classic(ClassicMemory),
+    /// Ultralight or NTAG: its pages in order; `None` for what it does not give.
+    Type2(Type2Kind, Vec<Option<[u8; 4]>>),
 }
 
 /// Prepare a blank card, or finish preparing one.
@@ -65,6 +77,12 @@ pub struct PersonalizeOrder {
     pub card: Option<Uid>,
     /// Say what would be done and do nothing.
     pub dry_run: bool,
+    /// The cards that this desk has begun to write and not verified.
+    pub begun: BTreeSet<String>,
+    /// What phones are to be shown of it.
+    pub ndef: Option<Ndef>,
+    /// Told before the card is written; `true` comes back when it is on the disk.
+    pub intent: mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
     /// Until when.
     pub end: Deadline,
     /// Cancelled when the daemon stops.
@@ -140,44 +158,72 @@ pub(super) async fn one_card(session: &mut Session) -> End<Target> {
 async fn memory(session: &mut Session, order: &MemoryOrder) -> End<MemoryEnd> {
     let info = inspect(session, order.key.as_ref()).await?;
     let target = info.target;
-    let mut keys = order.key.as_ref().map(|key| key.key.each_for_card(&target.uid)).unwrap_or_default();
     let mut tries = 0;
     loop {
-        match whole(session, order, &target, &mut keys).await {
-            Ok(None) => return Ok(MemoryEnd { info, view: None, memory: None }),
-            Ok(Some((view, memory))) => {
-                let view = view.zip(keys.into_iter().next());
-                return Ok(MemoryEnd { info, view, memory: Some(memory) });
-            }
-            Err(trouble) => {
+        match whole(session, order, &target).await {
+            Ok((view, memory)) => return Ok(MemoryEnd { info, view, memory }),
+            Err(Halt::Trouble(trouble) | Halt::AfterSuccess(trouble)) => {
                 tries += 1;
                 retry(session, trouble, tries, Some(target), false).await?;
+            }
+            Err(Halt::Fault(fault)) => return Err((Failure::with_card(fault, target.uid), None)),
+            Err(Halt::Mismatch | Halt::Flaky) => {
+                return Err((Failure::with_card(FaultKind::FlakyCard, target.uid), None));
             }
         }
     }
 }
 
-async fn whole(
-    session: &mut Session,
-    order: &MemoryOrder,
-    target: &Target,
-    keys: &mut [CardKeys],
-) -> Result<Option<(Option<CardView>, ClassicMemory)>, Trouble> {
-    let size = match Family::of(session, target).await? {
-        Family::Carrier(Carrier::Classic(size)) => size,
-        Family::Carrier(Carrier::Type2(_)) | Family::Other(_) => return Ok(None),
+type Whole = (Option<(CardView, Form, CardKeys)>, Option<Memory>);
+
+async fn whole(session: &mut Session, order: &MemoryOrder, target: &Target) -> Result<Whole, Halt> {
+    let carrier = match Family::of(session, target).await? {
+        Family::Carrier(carrier) => carrier,
+        Family::Other(_) => return Ok((None, None)),
     };
-    let view = match look_with_each(session, keys).await? {
-        LookOutcome::Ours(view) => Some(view),
-        LookOutcome::NotOurs => None,
+    let mut all = Vec::new();
+    let mut view = None;
+    if let Some(key) = &order.key {
+        let mut media = Media::new(carrier, key, target);
+        if let Looked::Ours(found, form) = media.look(session).await? {
+            view = Some((found, form, media.keys()?.clone()));
+        }
+        all = key.key.each_for_card(&target.uid);
+    }
+    let memory = match carrier {
+        Carrier::Classic(size) => {
+            let keys_to_try = |sector| SectorKeys { sector, keys: candidates(sector, &all, &order.more) };
+            let todo = size.sector_numbers().map(keys_to_try).collect();
+            let machine = ReadMemory::new(size, order.wanted, todo);
+            let tell = |done, of| {
+                let _nobody_listens = order.progress.try_send(Done { done, of });
+            };
+            Memory::Classic(read(session, machine, tell).await?)
+        }
+        Carrier::Type2(kind) => Memory::Type2(kind, pages(session, kind).await?),
     };
-    let keys_to_try = |sector| SectorKeys { sector, keys: candidates(sector, keys, &order.more) };
-    let todo = size.sector_numbers().map(keys_to_try).collect();
-    let machine = ReadMemory::new(size, order.wanted, todo);
-    let memory = read(session, machine, |done, of| {
-        let _nobody_listens = order.progress.try_send(Done { done, of });
-    });
-    Ok(Some((view, memory.await?)))
+    Ok((view, Some(memory)))
+}
+
+/// Reads a Type 2 card whole: in as few exchanges as it takes, and by four pages where it refuses some.
+async fn pages(session: &mut Session, kind: Type2Kind) -> Result<Vec<Option<[u8; 4]>>, Trouble> {
+    match session.pages(PageNumber::new(0), kind.pages().into()).await {
+        Ok(pages) => return Ok(pages.into_iter().map(Some).collect()),
+        Err(Trouble::CardRefused) => {}
+        Err(trouble) => return Err(trouble),
+    }
+    let mut pages = Vec::new();
+    for first in (0..kind.pages()).step_by(4) {
+        let four: Vec<Option<[u8; 4]>> = match session.read_pages(PageNumber::new(first)).await {
+            Ok(data) => data.as_chunks::<4>().0.iter().copied().map(Some).collect(),
+            Err(Trouble::CardRefused) => vec![None; 4],
+            Err(trouble) => return Err(trouble),
+        };
+        // Behind the last page a card begins anew with its first.
+        pages.extend(four);
+    }
+    pages.truncate(kind.pages().into());
+    Ok(pages)
 }
 
 /// Drives a reading of a whole card.
@@ -231,12 +277,10 @@ async fn personalize(session: &mut Session, order: &PersonalizeOrder) -> End<Per
         match prepare(session, order, &target, &mut listing).await {
             Ok(()) => return Ok(PersonalizeEnd { card: target.uid, plan: listing }),
             Err(Halt::Fault(fault)) => return Err((Failure::with_card(fault, target.uid), None)),
-            Err(halt @ (Halt::Mismatch | Halt::Flaky)) => {
+            Err(Halt::Mismatch | Halt::Flaky) => {
                 tries += 1;
                 if tries >= TRIES_MAX {
-                    let is_flaky = halt == Halt::Flaky;
-                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
-                    return Err((Failure::with_card(kind, target.uid), None));
+                    return Err((Failure::with_card(FaultKind::VerificationFailed, target.uid), None));
                 }
                 let again = session.new_session(&target).await;
                 again.map_err(|trouble| failed(trouble, Some(&target), false))?;
@@ -260,21 +304,26 @@ async fn prepare(
         Family::Carrier(carrier) => carrier,
         Family::Other(card) => return Err(family::fault(card).into()),
     };
-    let mut media = Media::new(carrier, &order.key, target);
+    let mut media = Media::new(carrier, &order.key, target).with_ndef(order.ndef.clone());
+    media.set_begun(order.begun.contains(&target.uid.to_string()));
     if let Looked::Ours(..) = media.look(session).await? {
         return Ok(());
     }
-    let remaining = match media.survey(session).await? {
-        Surveyed::Blank(remaining) | Surveyed::Unfinished(remaining) => remaining,
+    let plan = match media.survey(session).await? {
+        Surveyed::Blank(remaining) | Surveyed::Unfinished(remaining) => media.plan(&remaining)?,
         Surveyed::Ready => return Ok(()),
-        Surveyed::Foreign(fault) | Surveyed::Damaged(fault) => return Err(Halt::Fault(fault)),
+        Surveyed::Damaged(fault) | Surveyed::Foreign(fault) => return Err(Halt::Fault(fault)),
     };
-    let plan = media.plan(&remaining)?;
     listing.get_or_insert_with(|| plan.to_string());
     if order.dry_run {
         return Ok(());
     }
     tracing::info!(card = %target.uid, %plan, "a card is prepared");
+    let (answer, written) = oneshot::channel();
+    let intent = Intent { card: target.uid, plan: plan.to_string() };
+    if order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
+        return Err(FaultKind::JournalUnwritable.into());
+    }
     // A trailer that was begun is proved, whatever the caller does.
     let job = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let of = plan.steps.len();
@@ -290,6 +339,7 @@ async fn prepare(
     session.set_leave(job);
     outcome?;
     session.new_session(target).await?;
+    media.set_begun(true);
     match media.look(session).await? {
         Looked::Ours(..) => Ok(()),
         Looked::NotOurs => Err(FaultKind::DamagedCard.into()),

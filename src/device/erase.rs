@@ -61,9 +61,8 @@ async fn attempt(
         Looked::NotOurs => {
             return Err(Halt::Fault(match media.survey(session).await? {
                 Surveyed::Blank(_) => FaultKind::CardWithoutCredential.into(),
-                Surveyed::Foreign(fault) => fault,
+                Surveyed::Foreign(fault) | Surveyed::Damaged(fault) => fault,
                 Surveyed::Unfinished(_) | Surveyed::Ready => Fault::from(FaultKind::DamagedCard),
-                Surveyed::Damaged(fault) => fault,
             }));
         }
     };

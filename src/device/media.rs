@@ -30,6 +30,8 @@ pub(super) struct Media {
     keys: Vec<CardKeys>,
     /// What phones are to be shown of cards that are prepared here.
     ndef: Option<Ndef>,
+    /// Where the slots are looked for on a card that does not say it.
+    behind_ndef: bool,
     /// This desk has begun to write this very card and has not verified it.
     begun: bool,
 }
@@ -80,6 +82,7 @@ impl Media {
             property: PropertyId(key.property_id.into_bytes()),
             keys: key.key.each_for_card(&target.uid),
             ndef: None,
+            behind_ndef: false,
             begun: false,
         }
     }
@@ -87,7 +90,7 @@ impl Media {
     /// What phones are to be shown of the card, should it be prepared.
     #[must_use]
     pub(super) fn with_ndef(self, ndef: Option<Ndef>) -> Self {
-        Self { ndef, ..self }
+        Self { behind_ndef: ndef.is_some(), ndef, ..self }
     }
 
     /// Whether this desk has begun to write this very card.
@@ -115,7 +118,7 @@ impl Media {
     async fn look_type2(&mut self, session: &mut Session, kind: Type2Kind) -> Result<Looked, Trouble> {
         for index in 0..self.keys.len() {
             let Some(keys) = self.keys.get(index) else { break };
-            let mut look = LookType2::new(kind, self.ndef.is_some(), keys.clone(), self.property, self.begun);
+            let mut look = LookType2::new(kind, self.behind_ndef, keys.clone(), self.property, self.begun);
             examine(session, &mut look).await?;
             if let Some(LookOutcome::Ours(view)) = look.outcome() {
                 ring::move_to_front(&mut self.keys, index);
@@ -253,12 +256,22 @@ impl Media {
 
     /// Reads the credential on the card; none for a card that is not ours.
     pub(super) async fn read(&mut self, session: &mut Session) -> Result<Result<Option<Content>, Fault>, Trouble> {
-        let looked = self.look(session).await?;
+        let mut looked = self.look(session).await?;
         if is_torn(&looked) {
             // What does not hold may be what an interrupted write left behind, or a card that reads otherwise each time.
             let again = self.look(session).await?;
             if again != looked {
                 return Ok(Err(FaultKind::FlakyCard.into()));
+            }
+        }
+        if current(&looked).is_none() && self.carrier == Carrier::Type2(Type2Kind::Ntag213) {
+            // Where a page of it is dead, an NTAG213 does not tell in one reading whether its slots lie behind a message.
+            self.behind_ndef = !self.behind_ndef;
+            let elsewhere = self.look(session).await?;
+            if current(&elsewhere).is_some() {
+                looked = elsewhere;
+            } else {
+                self.behind_ndef = !self.behind_ndef;
             }
         }
         Ok(Ok(current(&looked)))

@@ -169,8 +169,10 @@ async fn in_time(
         }
         let size = match Family::of(session, &target).await {
             Ok(Family::Carrier(Carrier::Classic(size))) => size,
-            Ok(Family::Carrier(Carrier::Type2(_))) => {
-                return Err((Failure::with_card(FaultKind::ImageRefused, target.uid), None));
+            Ok(Family::Carrier(Carrier::Type2(kind))) => {
+                let detail = format!("images are for MIFARE Classic cards, and this is a {kind}");
+                let fault = Fault::with_detail(FaultKind::ImageRefused, detail);
+                return Err((Failure::with_card(fault, target.uid), None));
             }
             Ok(Family::Other(card)) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
             Err(trouble) => {
@@ -218,10 +220,8 @@ impl Writing<'_> {
             tries += 1;
             match halt {
                 Halt::Fault(fault) => return Err((self.failure(fault), None)),
-                halt @ (Halt::Mismatch | Halt::Flaky) if tries >= TRIES_MAX => {
-                    let is_flaky = halt == Halt::Flaky;
-                    let kind = if is_flaky { FaultKind::FlakyCard } else { FaultKind::VerificationFailed };
-                    return Err((self.failure(kind.into()), None));
+                Halt::Mismatch | Halt::Flaky if tries >= TRIES_MAX => {
+                    return Err((self.failure(FaultKind::VerificationFailed.into()), None));
                 }
                 Halt::Mismatch | Halt::Flaky => {
                     let again = session.new_session(&self.target).await;

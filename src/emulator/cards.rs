@@ -98,11 +98,10 @@ impl SimulatedKind {
     /// The lengths of UIDs that cards of the kind have; a new one gets the first.
     fn uid_lengths(self) -> &'static [usize] {
         match self {
-            // Source: MF1S50yyX/V1 data sheet, section 8.4: 7-byte UIDs and 4-byte NUIDs.
-            Self::Classic(_) | Self::Clone(_) => &[4, 7],
+            // Source: MF1S50yyX/V1 data sheet, section 8.4: 7-byte UIDs and 4-byte NUIDs. Payment cards have either.
+            Self::Classic(_) | Self::Clone(_) | Self::Part4(Part4Kind::Payment) => &[4, 7],
             // Source: their data sheets, "double size UID"; the same for DESFire.
             Self::Type2(_) | Self::Part4(Part4Kind::Desfire) => &[7],
-            Self::Part4(Part4Kind::Payment) => &[4, 7],
             // One that is made up for each field. Source: ISO/IEC 14443-3, 6.5.4.
             Self::Part4(Part4Kind::Phone) => &[4],
             Self::Unknown => &[4, 7, 10],

@@ -232,3 +232,45 @@ fn what_cannot_be_done_without_a_daemon_is_said() {
     assert!(!output.status.success() && stderr(&output).contains("No card"), "{}", stderr(&output));
     assert!(!Path::new(&pc.path("state")).exists(), "looking makes no state directory");
 }
+
+#[test]
+fn an_ultralight_is_dumped_as_libnfc_dumps_it_and_an_ntag_to_the_last_page() {
+    let pc = Pc::start("ultralight:04a1b2c3d4e5f6");
+    let mut memory = pc.encoder.dump();
+    for (number, page) in memory.chunks_exact_mut(4).enumerate().skip(4) {
+        page.fill(u8::try_from(number).unwrap());
+    }
+    pc.load(&memory);
+    let (ours, theirs) = (pc.path("ours.mfd"), pc.path("theirs.mfd"));
+    ok(&pc.config, &["dump", ours.to_str().unwrap()]);
+    assert!(std::fs::read(&ours).unwrap() == memory, "the dump is not the card");
+    let output = pc.libnfc("nfc-mfultralight", &["r", theirs.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(std::fs::read(&theirs).unwrap(), memory, "libnfc reads something else");
+    let info = ok(&pc.config, &["info"]);
+    assert!(info.contains("MIFARE Ultralight") && info.contains("made by NXP Semiconductors"), "{info}");
+    assert!(info.contains("MMMC #### #### ####"), "{info}");
+
+    pc.encoder.control("remove");
+    pc.encoder.control("place ntag213:04a7b8c9dae1f2");
+    let memory = pc.encoder.dump();
+    let (mfd, nfc) = (pc.path("ntag.mfd"), pc.path("ntag.nfc"));
+    ok(&pc.config, &["dump", mfd.to_str().unwrap()]);
+    ok(&pc.config, &["dump", nfc.to_str().unwrap()]);
+    let dumped = std::fs::read(&mfd).unwrap();
+    assert_eq!(dumped.len(), 180);
+    // Pages 43 and 44 hold password and PACK: a card gives zeros for them.
+    assert_eq!(dumped[..43 * 4], memory[..43 * 4]);
+    assert_eq!(dumped[43 * 4..], [0; 8]);
+    let text = std::fs::read_to_string(&nfc).unwrap();
+    let page = |number: usize| {
+        let hex: Vec<String> = memory[number * 4..number * 4 + 4].iter().map(|byte| format!("{byte:02X}")).collect();
+        format!("Page {number}: {}\n", hex.join(" "))
+    };
+    assert!(
+        text.contains("NTAG/Ultralight type: NTAG213") && (0..43).all(|number| text.contains(&page(number))),
+        "{text}"
+    );
+    let output = card(&pc.config, &["write", mfd.to_str().unwrap()]);
+    assert!(!output.status.success() && stderr(&output).contains("no MIFARE Classic card"), "{}", stderr(&output));
+}

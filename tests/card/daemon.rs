@@ -77,3 +77,27 @@ async fn a_card_that_leaves_in_the_middle_is_told_of_with_what_was_written() {
     let memory = desk.encoders[0].dump();
     assert!(memory[20 * 16..23 * 16].iter().all(|byte| *byte == 0x5A));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ntag_is_prepared_shown_and_dumped_with_its_password_only_when_keys_are_asked_for() {
+    let desk = Desk::start(crate::desk::Setup {
+        encoders: &[("Front Desk", Some("ntag213:04a1b2c3d4e5f6"))],
+        ..crate::desk::Setup::default()
+    })
+    .await;
+    desk.wait_for_card(0, Some("04a1b2c3d4e5f6")).await;
+    let config = desk.config_file();
+    let encoder = &desk.encoders[0];
+    assert!(ok(&config, &["personalize"]).contains("is prepared"));
+    let info = ok(&config, &["info"]);
+    assert!(info.contains("MMMC AAAA AAAA AAAA AAAA AABB"), "{info}");
+    let file = |name: &str| desk.directory.path().join(name);
+    let (without, with) = (file("without.mfd"), file("with.mfd"));
+    ok(&config, &["dump", without.to_str().unwrap()]);
+    ok(&config, &["dump", with.to_str().unwrap(), "--with-keys"]);
+    let memory = encoder.dump();
+    let password = &memory[43 * 4..44 * 4];
+    assert_ne!(password, [0xFF; 4], "the card has a password of its own");
+    assert_eq!(std::fs::read(&without).unwrap()[43 * 4..44 * 4], [0; 4]);
+    assert_eq!(std::fs::read(&with).unwrap()[43 * 4..44 * 4], *password);
+}

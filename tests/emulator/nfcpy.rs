@@ -43,7 +43,7 @@ fn every_card_has_the_name_and_the_pages_that_nfcpy_expects() {
             expected[pages * 4 - 8..].fill(0);
         }
         let read: String = seen["pages"].as_array().unwrap().iter().map(|page| page.as_str().unwrap()).collect();
-        let expected: String = expected.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = expected.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(read, expected, "{kind}");
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What holds a key because it is there for that: the card key, copies of it that were asked for, and damaged ones.
-const KEY_FILES: [&str; 4] = ["card-key.toml", "card-key-copy.toml", "next-key.toml", "damaged.toml"];
+const KEY_FILES: [&str; 5] = ["card-key.toml", "card-key-copy.toml", "next-key.toml", "damaged.toml", "with-keys.mfd"];
 
 const UIDS: [&str; 4] = ["deadbeef", "0badcafe", "04a1b2c3d4e5f6", "04a1b2c3d4e5f7"];
 
@@ -51,6 +51,16 @@ async fn place(desk: &Desk, said: &mut Vec<u8>, card: &str, uid: &str) {
     desk.wait_for_card(0, None).await;
     keep(said, desk.encoders[0].control(&format!("place {card}")));
     desk.wait_for_card(0, Some(uid)).await;
+}
+
+/// What the tools say of a card, without its keys.
+fn dump(desk: &Desk, said: &mut Vec<u8>, uid: &str) {
+    assert!(run(desk, said, &["card", "info"]));
+    assert!(run(desk, said, &["card", "info", "--json"]));
+    for name in [format!("{uid}.mfd"), format!("{uid}.nfc")] {
+        let is_dumped = run(desk, said, &["card", "dump", &name]);
+        assert!(is_dumped || !uid.starts_with("dead"), "a Classic card can be dumped");
+    }
 }
 
 /// Everything that has to do with keys, and everything that collects what others write.
@@ -97,17 +107,23 @@ async fn everything(desk: &mut Desk, said: &mut Vec<u8>) -> KeyRing {
     keep(said, desk.scan(0).await);
     keep(said, desk.encode(0, &second).await);
     place(desk, said, "classic-1k:0badcafe", "0badcafe").await;
-    let (third, fourth) = (desk.credential(1).await, desk.credential(1).await);
+    assert!(run(desk, said, &["card", "personalize"]));
+    let third = desk.credential(1).await;
     keep(said, desk.encode(0, &third).await);
     assert!(run(desk, said, &["card", "erase", "0badcafe"]));
     for (card, uid) in [("ntag213:04a1b2c3d4e5f6", UIDS[2]), ("ultralight-c:04a1b2c3d4e5f7", UIDS[3])] {
         place(desk, said, card, uid).await;
-        for credential in [&fourth, &first] {
-            keep(said, desk.encode(0, credential).await);
-            keep(said, desk.scan(0).await);
-        }
-        assert!(run(desk, said, &["card", "info", "--json"]));
+        // Also where it is refused: what is said counts.
+        let _is_supported = run(desk, said, &["card", "personalize"]);
+        let credential = desk.credential(1).await;
+        keep(said, desk.encode_well(0, &credential).await);
+        keep(said, desk.scan(0).await);
+        dump(desk, said, uid);
     }
+    place(desk, said, "classic-1k:deadbeef", "deadbeef").await;
+    dump(desk, said, "deadbeef");
+    place(desk, said, "classic-1k:0badcafe", "0badcafe").await;
+    assert!(run(desk, said, &["card", "dump", "--with-keys", "with-keys.mfd"]));
 
     for arguments in [
         &["status", "--json"][..],
@@ -149,7 +165,7 @@ async fn no_key_is_in_anything_that_is_written_or_said() {
     let search = Search::new(&secrets(&ring, &UIDS));
 
     // The look finds keys where they are.
-    for file in [desk.state_dir().join("card-key.toml"), desk.directory.path().join("next-key.toml")] {
+    for file in ["state/card-key.toml", "next-key.toml", "with-keys.mfd"].map(|file| desk.directory.path().join(file)) {
         assert!(!search.hits_in_file(&file).is_empty(), "{}", file.display());
     }
     desk.encoders[0].control("remove");

@@ -130,6 +130,38 @@ async fn a_personalisation_that_an_older_key_began_is_finished_with_that_key() {
     assert_eq!(on_card(&desk).await, credential.as_str());
 }
 
+/// The page of PWD or of the 3DES key, and what the emulator shows of a page.
+fn page(dump: &[u8], number: usize) -> [u8; 4] {
+    dump[number * 4..][..4].try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_card_is_opened_by_its_own_key_and_sealed_by_the_current_one() {
+    // Kind, the pages of its seals, the pages of its password or key.
+    for (card, seals, secret) in
+        [("ntag213:04a1b2c3d4e5f6", [4, 22], 43..45), ("ultralight-c:04a1b2c3d4e5f6", [4, 22], 44..48)]
+    {
+        let desk = Desk::start(Setup { encoders: &[("Front Desk", Some(card))], ..Setup::default() }).await;
+        let secrets = |dump: &[u8]| secret.clone().map(|at| page(dump, at)).collect::<Vec<_>>();
+        let sealed_by = |dump: &[u8]| seals.map(|at| page(dump, at)[1]);
+        let first = desk.credential(1).await;
+        desk.encode_well(0, &first).await;
+        let before = desk.encoders[0].dump();
+        assert_eq!(sealed_by(&before), [1, 0], "{card}");
+        let keys = CardKey::load(&desk.state_dir()).unwrap().unwrap().key.for_card(&"04a1b2c3d4e5f6".parse().unwrap());
+        if card.starts_with("ntag") {
+            assert_eq!(secrets(&before)[0], *keys.password().expose(), "{card}");
+        }
+        rotate(&desk).await;
+        assert_eq!(on_card(&desk).await, first.as_str(), "{card}");
+        let second = desk.credential(1).await;
+        desk.encode_well(0, &second).await;
+        let after = desk.encoders[0].dump();
+        assert_eq!((sealed_by(&after), secrets(&after)), ([0, 2], secrets(&before)), "{card}");
+        assert_eq!(on_card(&desk).await, second.as_str(), "{card}");
+    }
+}
+
 /// What an older key costs beyond the current one, in the emulator's own counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_key_costs_two_refused_logins_each() {

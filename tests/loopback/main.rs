@@ -20,6 +20,7 @@ const READERS: desk::Readers = desk::Readers::Serial;
 
 mod canary;
 mod causes;
+mod clients;
 mod families;
 mod faults;
 mod guests;

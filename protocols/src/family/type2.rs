@@ -15,9 +15,9 @@
 //!
 //! Source: NXP "NTAG213F/216F" data sheet rev. 3.1; NXP MF0ULx1 and MF0ICU2 data sheets.
 
-use crate::command::Secret;
 use crate::family::CardKind;
 use crate::id::{Activation, AtrCard, Target};
+use crate::secret::Secret;
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

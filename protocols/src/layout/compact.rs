@@ -9,7 +9,9 @@
 //!
 //! Big-endian. Three bytes of minutes last until 2051-11-24. The property's id is not on the card, and the seal covers it.
 
-use crate::layout::record::{CredentialId, Flags, PropertyId, Record};
+#[cfg(feature = "alloc")]
+use crate::layout::record::Record;
+use crate::layout::record::{CredentialId, Flags, PropertyId};
 use core::fmt;
 
 /// How long a compact record is, in bytes.
@@ -125,6 +127,7 @@ impl CompactRecord {
     ///
     /// # Errors
     /// [`Misfit`]: more than one door, a door above [`COMPACT_DOOR_MAX`], a time behind 2051.
+    #[cfg(feature = "alloc")]
     pub fn of(record: &Record) -> Result<Self, Misfit> {
         let door = match *record.doors.as_slice() {
             [] => None,
@@ -180,8 +183,8 @@ mod tests {
             credential_id: CredentialId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0xDE, 0xAD, 0xBE, 0xEF]),
             property_id: PropertyId([0xB2; 16]),
             flags: Flags::JOINER | Flags::COMMON_DOOR,
-            starts_at: EPOCH + 60 * 0x0102_03 + 59,
-            ends_at: EPOCH + 60 * 0x0405_05 + 1,
+            starts_at: EPOCH + 60 * 0x0001_0203 + 59,
+            ends_at: EPOCH + 60 * 0x0004_0505 + 1,
             issued_at: 7,
             doors: vec![0xABC],
         }

@@ -16,12 +16,13 @@
 //!
 //! Source: NIST SP 800-38B and RFC 4493 (AES-CMAC); NXP AN10922 (diversification).
 
-use crate::command::Secret;
 use crate::family::classic::{KeyA, KeyB, SectorKey, SectorNumber};
 use crate::family::type2::{Password, UltralightCKey};
 use crate::id::Uid;
 use crate::layout::mad;
+use crate::secret::Secret;
 use aes::Aes128;
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use cmac::{Cmac, KeyInit, Mac};
 use core::fmt;
@@ -140,6 +141,7 @@ impl fmt::Debug for PropertyKey {
 pub const RING_KEYS_MAX: usize = 4;
 
 /// The card keys of one property: the current one seals, the older ones are still read. Each has an id of its own.
+#[cfg(feature = "alloc")]
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyRing {
     current: PropertyKey,
@@ -147,6 +149,7 @@ pub struct KeyRing {
     older: Vec<PropertyKey>,
 }
 
+#[cfg(feature = "alloc")]
 impl KeyRing {
     /// From the key that seals and those that are still read, newest first. `None` for more than [`RING_KEYS_MAX`] keys and
     /// for two keys of one id: a seal could not say which of them it means.
@@ -190,12 +193,14 @@ impl KeyRing {
     }
 }
 
+#[cfg(feature = "alloc")]
 impl From<PropertyKey> for KeyRing {
     fn from(current: PropertyKey) -> Self {
         Self::single(current)
     }
 }
 
+#[cfg(feature = "alloc")]
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyRing(..)")

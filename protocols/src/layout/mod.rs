@@ -4,15 +4,18 @@
 //! `docs/card-layout.md`.
 
 pub mod compact;
+#[cfg(feature = "alloc")]
 pub mod content;
 pub mod form;
 pub mod keys;
 pub mod mad;
+#[cfg(feature = "alloc")]
 pub mod ndef;
 pub mod ocl1;
 pub mod pages;
 pub mod record;
 pub mod seal;
+pub mod verify;
 
 use crate::family::CardKind;
 use crate::family::type2::Type2Kind;

@@ -10,11 +10,17 @@
 //! is zero. The seal comes first in memory, so that an empty slot is known after one read, and last in time.
 
 use crate::family::classic::{BlockNumber, ClassicSize, DataBlock, SectorNumber};
+#[cfg(feature = "alloc")]
 use crate::layout::content::{Content, Sealed};
 use crate::layout::keys::CardKeys;
-use crate::layout::pages::{check_full, of_ours};
-use crate::layout::record::{Record, RecordError, TooManyDoors};
+#[cfg(feature = "alloc")]
+use crate::layout::pages::check_full;
+use crate::layout::pages::of_ours;
+#[cfg(feature = "alloc")]
+use crate::layout::record::{Record, TooManyDoors};
+use crate::layout::record::{RecordError, RecordView};
 use crate::layout::seal::{Seal, VERSION};
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -103,14 +109,15 @@ pub fn doors_max(size: ClassicSize) -> u8 {
 
 /// How many payload blocks a record with that many doors fills; `None` when a slot does not hold it.
 pub fn payload_blocks_for(doors: u8) -> Option<usize> {
-    let blocks = Record::bytes_for(doors).div_ceil(16);
+    let blocks = RecordView::bytes_for(doors).div_ceil(16);
     (blocks <= PAYLOAD_BLOCKS_MAX).then_some(blocks)
 }
 
 /// Which payload block holds the door count, counted from 0: the first that tells how many follow.
-pub const DOOR_COUNT_BLOCK: usize = Record::DOOR_COUNT_OFFSET / 16;
+pub const DOOR_COUNT_BLOCK: usize = RecordView::DOOR_COUNT_OFFSET / 16;
 
 /// A slot's content as it is written: the blocks in use.
+#[cfg(feature = "alloc")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotImage {
     /// Which slot.
@@ -121,6 +128,7 @@ pub struct SlotImage {
     pub payload: Vec<[u8; 16]>,
 }
 
+#[cfg(feature = "alloc")]
 impl SlotImage {
     /// Seals a record for a slot.
     ///
@@ -148,6 +156,7 @@ impl SlotImage {
     }
 }
 
+#[cfg(feature = "alloc")]
 fn padded(chunk: &[u8]) -> [u8; 16] {
     let mut block = [0; 16];
     for (byte, value) in block.iter_mut().zip(chunk) {
@@ -216,7 +225,7 @@ pub fn judge_seal(keys: &CardKeys, block: &[u8; 16]) -> SealState {
 /// # Errors
 /// [`SlotFault::DoorCount`] when a slot does not hold so many.
 pub fn payload_blocks_in_use(door_count_block: &[u8; 16]) -> Result<usize, SlotFault> {
-    let found = door_count_block.get(Record::DOOR_COUNT_OFFSET % 16).copied().unwrap_or_default();
+    let found = door_count_block.get(RecordView::DOOR_COUNT_OFFSET % 16).copied().unwrap_or_default();
     payload_blocks_for(found).ok_or(SlotFault::DoorCount { found })
 }
 
@@ -224,6 +233,7 @@ pub fn payload_blocks_in_use(door_count_block: &[u8; 16]) -> Result<usize, SlotF
 ///
 /// # Errors
 /// [`SlotFault`], the MAC's before the record's: nothing unsealed is interpreted but the door count.
+#[cfg(feature = "alloc")]
 pub fn open(keys: &CardKeys, slot: Slot, seal: &Seal, payload: &[[u8; 16]]) -> Result<Sealed, SlotFault> {
     let record = check_full(keys, slot, seal, payload.as_flattened(), 16)?;
     Ok(Sealed { sequence: seal.sequence, key_id: seal.key_id, content: Content::Full(record.to_record()) })

@@ -3,14 +3,17 @@
 //! A slot is one run of pages: the seal, then the payload. In the full form what follows the record is zero to the end of
 //! its last page; pages behind it are not looked at. Where slots lie: [`Place`].
 
+#[cfg(feature = "alloc")]
 use crate::family::type2::DataPage;
 use crate::layout::compact::{COMPACT_BYTES, CompactRecord};
+#[cfg(feature = "alloc")]
 use crate::layout::content::{Content, Sealed, SlotState};
 use crate::layout::form::{Place, RecordForm};
 use crate::layout::keys::CardKeys;
 use crate::layout::ocl1::{Slot, SlotFault};
-use crate::layout::record::{PropertyId, Record, RecordView};
+use crate::layout::record::{PropertyId, RecordView};
 use crate::layout::seal::{COMPACT_SEAL_BYTES, Seal, VERSION, VERSION_COMPACT};
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
 /// A credential whose seal holds, in the memory that it was read into.
@@ -83,8 +86,9 @@ pub(super) fn check_full<'a>(
     payload: &'a [u8],
     unit: usize,
 ) -> Result<RecordView<'a>, SlotFault> {
-    let found = payload.get(Record::DOOR_COUNT_OFFSET).copied().ok_or(SlotFault::Mac)?;
-    let (record, rest) = payload.split_at_checked(Record::bytes_for(found)).ok_or(SlotFault::DoorCount { found })?;
+    let found = payload.get(RecordView::DOOR_COUNT_OFFSET).copied().ok_or(SlotFault::Mac)?;
+    let (record, rest) =
+        payload.split_at_checked(RecordView::bytes_for(found)).ok_or(SlotFault::DoorCount { found })?;
     if !seal.holds(keys, slot, record) {
         return Err(SlotFault::Mac);
     }
@@ -107,6 +111,7 @@ pub(super) fn of_ours(seal: &Seal, version: u8, keys: &CardKeys) -> Result<(), S
 }
 
 /// Judges a slot from its memory, as [`check`] does.
+#[cfg(feature = "alloc")]
 pub fn judge(keys: &CardKeys, property: PropertyId, place: Place, slot: Slot, memory: &[[u8; 4]]) -> SlotState {
     match check(keys, property, place, slot, memory.as_flattened()) {
         Ok(None) => SlotState::Empty,
@@ -122,6 +127,7 @@ pub fn judge(keys: &CardKeys, property: PropertyId, place: Place, slot: Slot, me
 }
 
 /// A slot's content as it is written: the pages in use.
+#[cfg(feature = "alloc")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageImage {
     /// On which card.
@@ -134,6 +140,7 @@ pub struct PageImage {
     pub payload: Vec<[u8; 4]>,
 }
 
+#[cfg(feature = "alloc")]
 impl PageImage {
     /// Seals a credential for a slot. `None` when it does not fit, which [`Content::fit`] says before, or when the sequence
     /// has come to its end.
@@ -168,6 +175,7 @@ impl PageImage {
     }
 }
 
+#[cfg(feature = "alloc")]
 fn pages(bytes: &[u8]) -> Vec<[u8; 4]> {
     let padded = |chunk: &[u8]| {
         let mut page = [0; 4];

@@ -15,6 +15,7 @@
 //!
 //! The times are seconds since 1970-01-01T00:00:00Z, which 32 bits hold until 2106.
 
+#[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 use core::ops::BitOr;
 
@@ -69,6 +70,7 @@ impl BitOr for Flags {
 }
 
 /// A credential as the card carries it.
+#[cfg(feature = "alloc")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Whose it is.
@@ -122,15 +124,16 @@ pub struct TooManyDoors {
     pub max: usize,
 }
 
+#[cfg(feature = "alloc")]
 impl Record {
     /// Where the door count lies in the payload.
-    pub const DOOR_COUNT_OFFSET: usize = 45;
+    pub const DOOR_COUNT_OFFSET: usize = RecordView::DOOR_COUNT_OFFSET;
     /// How long a record without doors is, in bytes.
-    pub const BYTES_MIN: usize = 46;
+    pub const BYTES_MIN: usize = RecordView::BYTES_MIN;
 
     /// How long a record with that many doors is, in bytes.
     pub fn bytes_for(doors: u8) -> usize {
-        Self::BYTES_MIN + 2 * usize::from(doors)
+        RecordView::bytes_for(doors)
     }
 
     /// The payload's bytes.
@@ -164,19 +167,31 @@ impl Record {
 /// A record in the memory that it was read into: nothing is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordView<'a> {
-    /// As in [`Record`].
+    /// As in a record.
     pub credential_id: CredentialId,
-    /// As in [`Record`].
+    /// As in a record.
     pub property_id: PropertyId,
-    /// As in [`Record`].
+    /// As in a record.
     pub flags: Flags,
-    /// As in [`Record`].
+    /// As in a record.
     pub starts_at: u32,
-    /// As in [`Record`].
+    /// As in a record.
     pub ends_at: u32,
-    /// As in [`Record`].
+    /// As in a record.
     pub issued_at: u32,
     doors: &'a [[u8; 2]],
+}
+
+impl RecordView<'_> {
+    /// Where the door count lies in the payload.
+    pub const DOOR_COUNT_OFFSET: usize = 45;
+    /// How long a record without doors is, in bytes.
+    pub const BYTES_MIN: usize = 46;
+
+    /// How long a record with that many doors is, in bytes.
+    pub fn bytes_for(doors: u8) -> usize {
+        Self::BYTES_MIN + 2 * usize::from(doors)
+    }
 }
 
 impl<'a> RecordView<'a> {
@@ -186,7 +201,7 @@ impl<'a> RecordView<'a> {
     /// [`RecordError::Truncated`], [`RecordError::Trailing`] or [`RecordError::ReservedFlags`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, RecordError> {
         let truncated = |need| RecordError::Truncated { need, have: payload.len() };
-        let least = truncated(Record::BYTES_MIN);
+        let least = truncated(Self::BYTES_MIN);
         let mut rest = payload;
         let credential_id = take::<16>(&mut rest).ok_or(least)?;
         let property_id = take::<16>(&mut rest).ok_or(least)?;
@@ -196,7 +211,7 @@ impl<'a> RecordView<'a> {
         let [count] = take::<1>(&mut rest).ok_or(least)?;
         let (doors, _) = rest.as_chunks::<2>();
         if rest.len() < 2 * usize::from(count) {
-            return Err(truncated(Record::bytes_for(count)));
+            return Err(truncated(Self::bytes_for(count)));
         }
         if rest.len() > 2 * usize::from(count) {
             return Err(RecordError::Trailing { extra: rest.len() - 2 * usize::from(count) });
@@ -218,6 +233,7 @@ impl<'a> RecordView<'a> {
     }
 
     /// A copy of its own.
+    #[cfg(feature = "alloc")]
     pub fn to_record(&self) -> Record {
         let Self { credential_id, property_id, flags, starts_at, ends_at, issued_at, doors: _ } = *self;
         Record { credential_id, property_id, flags, starts_at, ends_at, issued_at, doors: self.doors().collect() }

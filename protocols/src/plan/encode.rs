@@ -1,8 +1,10 @@
 //! Encoding a record: the commit order in which no interruption loses the credential that a card has.
 //!
 //! 1. payload into the other slot, 2. its seal, 3. a new session, 4. read back twice, 5. the old slot's seal to zero,
-//! 6. read that back. A slot that is the only valid one is never written. The order is the same on every kind of card;
-//! how each part of it is done there is `hand.rs`'s business.
+//! 6. read that back.
+//!
+//! A slot that is the only valid one is never written. The order is the same on every kind of card; how each part of it is
+//! done there is `hand.rs`'s business.
 
 use super::hand::{Hand, Image};
 use crate::layout::compact::Misfit;
@@ -221,9 +223,8 @@ impl Planner<'_> {
         let slot = match (dead(a), dead(b)) {
             (Some(_), Some(_)) => return require_readable(self.view).and(Err(PlanError::OtherForm)),
             (Some(_), None) => Slot::B,
-            (None, Some(_)) => Slot::A,
             (None, None) if *a == SlotState::Empty && *b != SlotState::Empty => Slot::B,
-            (None, None) => Slot::A,
+            (None, None | Some(_)) => Slot::A,
         };
         let other = self.view.slot(slot.other());
         let sequence = if dead(other).is_some() { 1 + WORN_LEAP } else { 1 };

@@ -1,6 +1,6 @@
 //! Preparing a blank Type 2 card: password and PACK, or 3DES key; an NDEF message; what closes it, last.
 //!
-//! 1. PACK, then the password (an Ultralight C: its key), 2. a new session that proves them, 3. what lies in front of the
+//! In order: 1. PACK, then the password (an Ultralight C: its key), 2. a new session that proves them, 3. what lies in front of the
 //! slots, and zero where the factory left something in them, read back, 4. how the card is closed, then from where on
 //! (AUTH0), 5. a new session in which the password opens it and everything reads as it should.
 //!

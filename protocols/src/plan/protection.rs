@@ -109,7 +109,7 @@ impl Config {
     pub(super) fn to_close(self, place: Place) -> Vec<(ConfigPage, Secret<4>)> {
         let [auth0, access] = self.closed(place);
         let [auth0_page, access_page, ..] = self.numbers();
-        let last = self.kind.has_password().then_some(None).unwrap_or(Some((access_page, access)));
+        let last = if self.kind.has_password() { None } else { Some((access_page, access)) };
         let writes = last.into_iter().chain([(auth0_page, auth0)]);
         writes.filter_map(|(page, data)| Some((ConfigPage::new(self.kind, page)?, Secret::new(data)))).collect()
     }

@@ -62,12 +62,13 @@ impl Rig {
         }
     }
 
-    /// A line that loses the n-th transmission of the reader from now on, counted from zero; `None` without one.
+    /// A line that loses the n-th transmission of the reader from now on, counted from zero, and the one after it: an ACK and
+    /// its answer, so that the command is sent again. `None` without a line.
     pub fn lose(&mut self, nth: usize) -> Option<()> {
         let Line::Serial(pair) = &mut self.line else { return None };
         pair.restart_counts();
         pair.to_host = Box::new(move |at, sent| {
-            vec![(std::time::Duration::ZERO, if at == nth { Vec::new() } else { sent.bytes.clone() })]
+            vec![(std::time::Duration::ZERO, if at == nth || at == nth + 1 { Vec::new() } else { sent.bytes.clone() })]
         });
         Some(())
     }

@@ -30,10 +30,15 @@ fn reader(name: &str, card: &Card) -> Rig {
     rig
 }
 
+fn in_hex(said: &[Vec<u8>]) -> Vec<String> {
+    let digits = |bytes: &Vec<u8>| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    said.iter().map(digits).collect()
+}
+
 /// What the host says for a command, in hex.
 fn said(rig: &mut Rig, command: &CardCommand) -> Vec<String> {
     rig.run(command).unwrap();
-    rig.said().iter().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
+    in_hex(&rig.said())
 }
 
 #[test]
@@ -83,8 +88,7 @@ fn an_application_is_selected_by_a_plain_apdu_on_every_reader() {
             rig.said();
             let Ok(CardReply::Bytes(answer)) = rig.run(&command) else { panic!("{}", rig.name) };
             assert_eq!(answer[answer.len() - 2..], status, "{}: {kind:?}", rig.name);
-            let said: Vec<String> =
-                rig.said().iter().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+            let said: Vec<String> = in_hex(&rig.said());
             match &said[..] {
                 // D4 40 01 before it: InDataExchange with target 1 (UM0701-02 as in libnfc).
                 [frame] if rig.name == "pn532" => assert!(frame.contains(&format!("d44001{apdu}")), "{frame}"),

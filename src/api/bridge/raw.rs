@@ -71,6 +71,7 @@ impl<const N: usize> JsonSchema for RawBytes<N> {
 #[serde(deny_unknown_fields, default)]
 pub struct RawImage {
     /// The card that it is for; any other kind is refused. Without it any MIFARE Classic card that is large enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<RawCard>,
     /// The only card that may be written: its UID in hex.
     pub card_number: Option<String>,

@@ -1,12 +1,14 @@
 //! Dumps of cards, and writing them on cards.
 
+use super::formats::type2::{self, Type2File};
 use super::formats::{ClassicFile, Format, MaybeBlock, usual_atqa_sak};
 use super::{On, print, print_json, say, unexpected, work_on};
 use crate::api::bridge::raw::{RawBytes, RawCard, RawImage, RawKeys, RawWrite};
-use crate::control::card::{CardOutcome, CardWork, ReadAnswer, WrittenAnswer};
+use crate::control::card::{CardOutcome, CardWork, Holds, ReadAnswer, WrittenAnswer};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use encoder_protocols::family::classic::{ClassicSize, DataBlock};
+use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::id::Uid;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -98,9 +100,13 @@ pub(super) async fn dump(arguments: DumpArguments) -> anyhow::Result<ExitCode> {
     let work = CardWork::Read { keys: key_file(keys.as_deref())?, contents: true, with_keys };
     let outcome = work_on(&on, work, "reading the card").await?;
     let CardOutcome::Read(read) = &outcome else { return unexpected(&outcome) };
-    let Some(card) = classic_file(read) else { bail!("a {} cannot be dumped", read.card.kind) };
     let format = format.unwrap_or_else(|| Format::of(&file));
-    let bytes = Zeroizing::new(format.write(&card));
+    let bytes = Zeroizing::new(match (classic_file(read), type2_file(read), format) {
+        (Some(card), _, format) => format.write(&card),
+        (None, Some(card), Format::Mfd) => type2::raw(&card),
+        (None, Some(card), Format::Flipper) => type2::flipper(&card).into_bytes(),
+        (None, None, _) => bail!("a card of this kind cannot be dumped: {}", read.card.kind),
+    });
     // A dump holds a guest's credential, and perhaps keys.
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).create_new(!force).mode(0o600);
@@ -121,18 +127,21 @@ pub(super) async fn dump(arguments: DumpArguments) -> anyhow::Result<ExitCode> {
     if !unread.is_empty() {
         let shown = match format {
             Format::Mfd => "zero",
+            Format::Flipper if !read.pages.is_empty() => "zero",
             Format::Flipper => "unknown",
         };
         let (count, blocks) = (unread.len(), list(&unread));
-        say(&format!("{count} blocks could not be read and are {shown} in the file: {blocks}"));
+        let what = if read.pages.is_empty() { "blocks" } else { "pages" };
+        say(&format!("{count} {what} could not be read and are {shown} in the file: {blocks}"));
         say("hint: give the card's keys with --keys FILE");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Blocks that no key opened; a trailer's keys are another matter.
+/// Blocks or pages that could not be read; keys and passwords are another matter.
 fn unread(read: &ReadAnswer) -> Vec<u8> {
-    let mut blocks = Vec::new();
+    let closed = read.pages.iter().filter(|page| page.holds == Holds::Closed);
+    let mut blocks: Vec<u8> = closed.map(|page| page.page).collect();
     for sector in &read.sectors {
         let closed = sector.access_bits.is_none();
         let trailer = sector.blocks.last().map(|block| block.block);
@@ -144,6 +153,14 @@ fn unread(read: &ReadAnswer) -> Vec<u8> {
 
 fn list(blocks: &[u8]) -> String {
     blocks.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What was read of an Ultralight or NTAG card, as a file has it.
+fn type2_file(read: &ReadAnswer) -> Option<Type2File> {
+    let kind = Type2Kind::ALL.into_iter().find(|kind| usize::from(kind.pages()) == read.pages.len())?;
+    let uid = read.card.card_number.parse::<Uid>().ok()?.as_bytes().to_vec();
+    let pages = read.pages.iter().map(|page| page.data.as_ref().map(|data| data.0)).collect();
+    Some(Type2File { kind, uid, pages })
 }
 
 /// What was read, as a file has it.

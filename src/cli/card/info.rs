@@ -1,14 +1,14 @@
 //! A card in words, and its memory as a map.
 
 use crate::cli::status::simulated;
-use crate::control::card::{CardAnswer, CardCredential, Holds, ReadAnswer, SectorAnswer, SlotAnswer};
+use crate::control::card::{CardAnswer, CardCredential, Holds, PageAnswer, ReadAnswer, SectorAnswer, SlotAnswer};
 use crate::device::order::CardFormat;
 use std::fmt::Write as _;
 
 /// The card as JSON: what `card info` has always said, and beside it the rest.
 pub(super) fn json(read: &ReadAnswer) -> serde_json::Result<serde_json::Value> {
     let mut value = serde_json::to_value(&read.card)?;
-    let rest = serde_json::json!({ "made_by": read.made_by, "slots": read.slots, "sectors": read.sectors });
+    let rest = serde_json::json!({ "made_by": read.made_by, "slots": read.slots, "sectors": read.sectors, "pages": read.pages });
     if let (Some(value), serde_json::Value::Object(rest)) = (value.as_object_mut(), rest) {
         value.extend(rest);
     }
@@ -23,6 +23,9 @@ pub(super) fn text(read: &ReadAnswer) -> String {
     }
     if !read.sectors.is_empty() {
         let _infallible = write!(text, "\n\n{}", map(&read.sectors));
+    }
+    if !read.pages.is_empty() {
+        let _infallible = write!(text, "\n\n{}", page_map(&read.pages));
     }
     text
 }
@@ -62,10 +65,9 @@ fn credential_lines(credential: &CardCredential) -> [String; 4] {
     ]
 }
 
-/// A small card has room for the end of the id only.
 fn whose(credential: &CardCredential) -> String {
-    let end = || format!("one that ends with {}", credential.number);
-    credential.acs_credential_id.map_or_else(end, |id| id.to_string())
+    let short = || format!("one that ends with {}", credential.number);
+    credential.acs_credential_id.map_or_else(short, |id| id.to_string())
 }
 
 fn slot_words(slot: &SlotAnswer) -> String {
@@ -86,6 +88,9 @@ fn sign(holds: Holds) -> (char, &'static str) {
         Holds::SlotA => ('A', "slot A"),
         Holds::SlotB => ('B', "slot B"),
         Holds::Trailer => ('T', "keys and access bits"),
+        Holds::CapabilityContainer => ('C', "capability container"),
+        Holds::Configuration => ('X', "configuration"),
+        Holds::Front => ('N', "what phones are shown"),
         Holds::Blank => ('.', "blank"),
         Holds::Foreign => ('#', "foreign data"),
         Holds::Closed => ('?', "closed: no key at hand opens it"),
@@ -113,10 +118,31 @@ fn map(sectors: &[SectorAnswer]) -> String {
         lines.push(format!("{:11} {}", format!("{first:>2} to {last}"), cells.join(" ")));
         met.extend(row.iter().flat_map(|sector| sector.blocks.iter().map(|block| block.holds)));
     }
+    format!("sectors\n{}\n            {}", lines.join("\n"), legend(met))
+}
+
+/// How many pages stand side by side.
+const PAGES_IN_A_ROW: usize = 48;
+
+/// Draws the memory of a card of pages: a sign a page, four together.
+fn page_map(pages: &[PageAnswer]) -> String {
+    let mut lines = Vec::new();
+    for row in pages.chunks(PAGES_IN_A_ROW) {
+        let first = row.first().map(|page| page.page).unwrap_or_default();
+        let last = row.last().map(|page| page.page).unwrap_or_default();
+        let fours = row.chunks(4).map(|four| four.iter().map(|page| sign(page.holds).0).collect::<String>());
+        lines.push(format!("{:11} {}", format!("{first:>2} to {last}"), fours.collect::<Vec<_>>().join(" ")));
+    }
+    let met = pages.iter().map(|page| page.holds).collect();
+    format!("pages\n{}\n            {}", lines.join("\n"), legend(met))
+}
+
+/// Explains the signs that are used.
+fn legend(mut met: Vec<Holds>) -> String {
     met.sort_unstable();
     met.dedup();
-    let legend: Vec<String> = met.into_iter().map(sign).map(|(sign, name)| format!("{sign} {name}")).collect();
-    format!("sectors\n{}\n            {}", lines.join("\n"), legend.join(", "))
+    let words: Vec<String> = met.into_iter().map(sign).map(|(sign, name)| format!("{sign} {name}")).collect();
+    words.join(", ")
 }
 
 #[cfg(test)]

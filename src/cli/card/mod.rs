@@ -180,17 +180,17 @@ async fn erase_with(
     };
     let erased = reach.erase(&card_number).await?;
     let Answer::Erased { acs_credential_id, number } = erased else { bail!("the daemon answered something else") };
-    match acs_credential_id {
-        _ if json => print_json(&serde_json::json!({
-            "card_number": card_number, "acs_credential_id": acs_credential_id, "number": number,
+    match (acs_credential_id, number) {
+        (id, number) if json => print_json(&serde_json::json!({
+            "card_number": card_number, "acs_credential_id": id, "number": number,
         }))?,
-        Some(id) => {
+        (Some(id), _) => {
             print(&format!("erased      credential {id}; delete it in the hub too, or encode it on another card"))?;
         }
-        None => print(&match number {
-            Some(number) => format!("erased      the credential that ends with {number}; delete it in the hub too"),
-            None => "erased      no credential was on the card".to_owned(),
-        })?,
+        (None, Some(number)) => {
+            print(&format!("erased      the credential that ends with {number}; delete it in the hub too"))?;
+        }
+        (None, None) => print("erased      no credential was on the card")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `rig` | a reader with its session, and jobs on it |
 //! | `cards` | cards to start from, and what lies on a card, read without a reader |
+//! | `ill` | cards with something wrong, each with its fault |
 //! | `suite` | tears, presents again, judges, counts |
 //! | `same` | the same card from every reader, and what a job costs |
 //! | `wrong` | layouts that must not pass |
@@ -13,6 +14,7 @@
 //! `TEARS=1000 cargo test --lib device::tears` tears to a thousand random contents each instead of 32.
 
 mod cards;
+mod ill;
 mod rig;
 mod same;
 mod suite;

@@ -7,6 +7,7 @@ use super::cards::Item;
 use super::wrong::{self, Wrong};
 use crate::clock::Deadline;
 use crate::config::Personalize;
+use crate::fault::FaultKind;
 use crate::keys::CardKey;
 use crate::transport::Link;
 use crate::transport::memory::Memory;
@@ -68,6 +69,8 @@ pub(super) struct Rig {
     pub(super) trips: u64,
     /// Encodes by a layout that is wrong.
     pub(super) wrong: Option<Wrong>,
+    /// What the last job said of a card that should be replaced.
+    pub(super) worn: Option<FaultKind>,
     /// The card that lies there.
     uid: Option<Uid>,
     /// What the journal knows of cards that were begun and not verified.
@@ -105,6 +108,7 @@ impl Rig {
             ndef: None,
             trips: 0,
             wrong: None,
+            worn: None,
             begun,
             uid: None,
         }
@@ -119,6 +123,16 @@ impl Rig {
 
     /// Reads the card, as a scan does.
     pub(super) async fn scan(&mut self, item: &Item) -> CardRead {
+        self.try_scan(item).await.expect("nothing is in its way")
+    }
+
+    /// Whose jobs they are.
+    pub(super) fn set_property(&mut self, property: [u8; 16]) {
+        self.key.property_id = Uuid::from_bytes(property);
+    }
+
+    /// The same with cards that may have something wrong.
+    pub(super) async fn try_scan(&mut self, item: &Item) -> Result<CardRead, Failure> {
         self.memory().field().place(item.card.clone()).expect("nothing lies there");
         self.see().await;
         let minute = Deadline::after(Duration::from_mins(1));
@@ -129,7 +143,7 @@ impl Rig {
             progress: mpsc::channel(1).0,
         };
         let before = self.round_trips();
-        let read = work::scan(&mut self.session, &order, |_| {}).await.expect("nothing is in its way");
+        let read = work::scan(&mut self.session, &order, |_| {}).await.map_err(|(failure, _)| failure);
         self.trips = self.round_trips() - before;
         self.session.rest().await;
         self.memory().field().remove_all();
@@ -194,7 +208,11 @@ impl Rig {
         match job {
             Job::Encode(record) => match self.wrong {
                 Some(wrong) => wrong::encode(&mut self.session, wrong, record, &self.key).await,
-                None => self.encode(record).await.map(drop),
+                None => {
+                    let end = self.encode(record).await?;
+                    self.worn = end.worn.map(|fault| fault.kind);
+                    Ok(())
+                }
             },
             Job::Erase => self.erase().await.map(drop),
         }

@@ -48,7 +48,7 @@ pub fn rows(stock: &Stock) -> Vec<Endpoint> {
         )
         .needs("acs_encoder_id")
         .needs("image")
-        .wrong("image", json!({ "writes": "none" }))
+        .wrong("image", json!("none"))
         .finds("acs_encoder_id", "acs_encoder_not_found"),
         Endpoint::create(
             "/acs/encoders/encode_credential",

@@ -277,14 +277,14 @@ fn ultralight_c_locks() -> Vec<Locks> {
     ]
 }
 
-fn is_set(bytes: &[u8; 4], (byte, bit): (usize, u8)) -> bool {
+fn is_set(bytes: [u8; 4], (byte, bit): (usize, u8)) -> bool {
     bytes.get(byte).is_some_and(|byte| byte & bit != 0)
 }
 
 /// The lock bytes' page after a write: bits are added, frozen ones and the last byte stay.
 fn dynamic_locks(kind: Type2Kind, old: [u8; 4], new: [u8; 4]) -> [u8; 4] {
     let mut added = new;
-    for lock in dynamic(kind).iter().filter(|lock| is_set(&old, lock.frozen_by)) {
+    for lock in dynamic(kind).iter().filter(|lock| is_set(old, lock.frozen_by)) {
         let (byte, bit) = lock.bit;
         if let Some(byte) = added.get_mut(byte) {
             *byte &= !bit;
@@ -298,17 +298,13 @@ fn dynamic_locks(kind: Type2Kind, old: [u8; 4], new: [u8; 4]) -> [u8; 4] {
 
 /// Whether a lock bit closes this page.
 fn is_locked(kind: Type2Kind, pages: &[[u8; 4]], number: u8) -> bool {
-    match number {
-        3..16 => pages.get(2).is_some_and(|locks| {
-            let bit = if number < 8 { (2, 1 << number) } else { (3, 1 << (number - 8)) };
-            is_set(locks, bit)
-        }),
-        _ => {
-            let locks = lock_page(kind).and_then(|page| pages.get(usize::from(page)));
-            let closes = |lock: &Locks| (lock.first..=lock.last).contains(&number);
-            locks.is_some_and(|bytes| dynamic(kind).iter().any(|lock| closes(lock) && is_set(bytes, lock.bit)))
-        }
+    let page = |number: u8| pages.get(usize::from(number)).copied();
+    if (3..16).contains(&number) {
+        let bit = if number < 8 { (2, 1 << number) } else { (3, 1 << (number - 8)) };
+        return page(2).is_some_and(|locks| is_set(locks, bit));
     }
+    let closes = |lock: &Locks, bytes| (lock.first..=lock.last).contains(&number) && is_set(bytes, lock.bit);
+    lock_page(kind).and_then(page).is_some_and(|bytes| dynamic(kind).iter().any(|lock| closes(lock, bytes)))
 }
 
 /// What is left of a torn write that is all or nothing.

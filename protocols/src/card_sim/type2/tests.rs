@@ -265,6 +265,7 @@ fn compatibility_write_takes_four_of_sixteen_bytes() {
     assert_eq!(answer(&mut field, &hex!("A0 05")), Ok(vec![]));
     answer(&mut field, &hex!("000102030405060708090A0B0C0D0E0F")).unwrap();
     assert_eq!((memory(&field, 5), memory(&field, 6)), (hex!("00010203"), [0; 4]));
+    assert_eq!(answer(&mut field, &hex!("A0 01")), Err(CardError::Nak), "refused before the data");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 //! | format | file | what it is |
 //! | --- | --- | --- |
 //! | `mfd` | [`mfd`] | libnfc's `nfc-mfclassic`: the memory byte by byte |
+//! | `mfd` | [`type2`] | the same of `nfc-mfultralight`: pages |
 //! | `flipper` | [`flipper`] | a Flipper Zero's `.nfc`: text, in which bytes may be unknown |
 
 pub(super) mod flipper;
 pub(super) mod mfd;
+pub(super) mod type2;
 
 use encoder_protocols::family::classic::{
     AccessBits, BlockNumber, ClassicSize, KeyA, KeyB, SectorKey, SectorNumber, SectorTrailer,

@@ -45,10 +45,7 @@ impl Ask {
 
     /// What the reader is told. `None`: it would have to be passed on, and this reader does not.
     fn apdu(&self, direct: Option<Direct>) -> Option<Apdu> {
-        let through = |command: &[u8], data: &[u8]| match direct {
-            Some(Direct::Pn532) => Some(Apdu::through_pn532(command, data)),
-            None => None,
-        };
+        let through = |command: &[u8], data: &[u8]| direct.map(|Direct::Pn532| Apdu::through_pn532(command, data));
         match self {
             Self::Pages(first) => Some(Apdu::read_pages(*first)),
             Self::Write(page, data) => Some(Apdu::write_page(*page, data.expose())),

@@ -101,7 +101,6 @@ impl Pn532Host {
         };
         let reply = match (ask, data) {
             (Ask::Pages(_), data) => data.try_into().ok().map(CardReply::Block),
-            (Ask::Write(..), []) => Some(CardReply::Done),
             (Ask::Version, [_, ..]) | (Ask::Password(_), [_, _]) | (Ask::Application(_), [.., _, _]) => {
                 Some(CardReply::Bytes(data.to_vec()))
             }
@@ -123,7 +122,7 @@ impl Pn532Host {
                 self.lose_card();
                 return self.finish(Err(DialectError::AuthenticationFailed));
             }
-            (Ask::Prove(_), [DONE, ..]) => Some(CardReply::Done),
+            (Ask::Write(..), []) | (Ask::Prove(_), [DONE, ..]) => Some(CardReply::Done),
             (
                 Ask::Write(..)
                 | Ask::Version
@@ -172,6 +171,8 @@ fn through(command: &[u8], data: &[u8]) -> Option<Payload> {
 /// In one piece that never grows, so that no copy of a secret is left behind.
 fn payload(code: &[u8], command: &[u8], data: &[u8]) -> Option<Payload> {
     let mut bytes = Vec::with_capacity(code.len() + command.len() + data.len());
-    [code, command, data].iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in [code, command, data] {
+        bytes.extend_from_slice(part);
+    }
     Payload::new(bytes)
 }
