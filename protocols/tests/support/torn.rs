@@ -20,7 +20,7 @@ pub fn torn_contents<const N: usize>(old: [u8; N], new: [u8; N], seeds: u64) -> 
     contents
 }
 
-/// Bytes that a seed stands for, so that a failing case can be named by it. SplitMix64.
+/// Bytes that a seed stands for, so that a failing case can be named by it. `SplitMix64`.
 pub fn noise<const N: usize>(seed: u64) -> [u8; N] {
     let mut state = seed;
     let mut next = || {
