@@ -418,7 +418,7 @@ impl Bench {
     /// The cards that this desk has begun and not verified.
     async fn begun(&self) -> Result<BTreeSet<String>, Refusal> {
         match &self.journal {
-            Some(journal) => Ok(journal.begun_cards().await.map_err(unwritable)?),
+            Some(journal) => Ok(journal.begun_cards().await.map_err(|error| unwritable(&error))?),
             None => Ok(BTreeSet::new()),
         }
     }
@@ -429,7 +429,9 @@ impl Bench {
         let notes = async {
             while let Some((intent, answer)) = intents.recv().await {
                 let written = match &self.journal {
-                    Some(journal) => journal.card_begun(&intent.card.to_string()).await.map_err(unwritable).is_ok(),
+                    Some(journal) => {
+                        journal.card_begun(&intent.card.to_string()).await.map_err(|error| unwritable(&error)).is_ok()
+                    }
                     None => true,
                 };
                 let _device_gone = answer.send(written);
@@ -441,7 +443,7 @@ impl Bench {
     /// What is on a card has been verified.
     async fn settled(&self, card: &Uid) -> Result<(), Refusal> {
         match &self.journal {
-            Some(journal) => Ok(journal.card_settled(&card.to_string()).await.map_err(unwritable)?),
+            Some(journal) => Ok(journal.card_settled(&card.to_string()).await.map_err(|error| unwritable(&error))?),
             None => Ok(()),
         }
     }
@@ -494,8 +496,8 @@ fn of_another_property(view: &CardView, key: &CardKey) -> bool {
 
 type Intents = mpsc::Receiver<(Intent, oneshot::Sender<bool>)>;
 
-fn unwritable(error: StoreError) -> Fault {
-    tracing::error!(error = &error as &dyn std::error::Error, "cannot use the journal");
+fn unwritable(error: &StoreError) -> Fault {
+    tracing::error!(error = error as &dyn std::error::Error, "cannot use the journal");
     FaultKind::JournalUnwritable.into()
 }
 

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let with = |doors, ends_at| CompactRecord::of(&Record { doors, ends_at, ..record() });
+        let with = |doors, ends_at| CompactRecord::of(&Record { ends_at, doors, ..record() });
         assert_eq!(with(vec![1, 2], 0), Err(Misfit::TooManyDoors { have: 2, max: 1 }));
         assert_eq!(with(vec![4095], 0), Err(Misfit::DoorTooHigh { door: 4095, max: 4094 }));
         assert_eq!(with(vec![1], u32::MAX), Err(Misfit::TooLate));
