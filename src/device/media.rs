@@ -22,9 +22,13 @@ use encoder_protocols::plan::{
     SurveyOutcome, SurveyType2, SurveyType2Outcome, Unfinished, unlock,
 };
 
+/// How often a slot that cannot be read is looked at again.
+const LOOKS_AT_DEAD: u32 = 2;
+
 /// A card that can carry a credential.
 pub(super) struct Media {
     pub(super) carrier: Carrier,
+    target: Target,
     property: PropertyId,
     /// What may open the card; what does is in front.
     keys: Vec<CardKeys>,
@@ -79,6 +83,7 @@ impl Media {
     pub(super) fn new(carrier: Carrier, key: &CardKey, target: &Target) -> Self {
         Self {
             carrier,
+            target: *target,
             property: PropertyId(key.property_id.into_bytes()),
             keys: key.key.each_for_card(&target.uid),
             ndef: None,
@@ -104,8 +109,21 @@ impl Media {
         self.keys.first().ok_or_else(|| FaultKind::NoCardKey.into())
     }
 
-    /// Looks at the slots.
+    /// Looks at the slots. A slot that refuses is looked at again in new sessions before it counts as dead: a reader may
+    /// fail once, and what a living slot holds would come back as the card's newest credential.
     pub(super) async fn look(&mut self, session: &mut Session) -> Result<Looked, Trouble> {
+        let mut looked = self.look_once(session).await?;
+        for _ in 0..LOOKS_AT_DEAD {
+            if !has_dead(&looked) {
+                break;
+            }
+            session.new_session(&self.target).await?;
+            looked = self.look_once(session).await?;
+        }
+        Ok(looked)
+    }
+
+    async fn look_once(&mut self, session: &mut Session) -> Result<Looked, Trouble> {
         match self.carrier {
             Carrier::Classic(size) => Ok(match ring::look_with_each(session, &mut self.keys).await? {
                 LookOutcome::Ours(view) => Looked::Ours(view, size.into()),
@@ -283,6 +301,15 @@ pub(super) fn current(looked: &Looked) -> Option<Content> {
     match looked {
         Looked::Ours(view, _) => view.current().map(|(_, sealed)| sealed.content.clone()),
         Looked::NotOurs => None,
+    }
+}
+
+/// Whether a slot cannot be read.
+fn has_dead(looked: &Looked) -> bool {
+    let is_dead = |state: &SlotState| matches!(state, SlotState::Unreadable { .. });
+    match looked {
+        Looked::Ours(view, _) => Slot::BOTH.into_iter().any(|slot| is_dead(view.slot(slot))),
+        Looked::NotOurs => false,
     }
 }
 

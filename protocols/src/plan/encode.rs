@@ -9,7 +9,7 @@
 use super::hand::{Hand, Image};
 use crate::layout::compact::Misfit;
 use crate::layout::content::{Content, Sealed, SlotState};
-use crate::layout::form::{Form, Spot};
+use crate::layout::form::{Form, RecordForm, Spot};
 use crate::layout::keys::CardKeys;
 use crate::layout::ocl1::Slot;
 use crate::layout::record::{Record, TooManyDoors};
@@ -60,8 +60,14 @@ impl From<TooManyDoors> for PlanError {
     }
 }
 
-/// How far the first sequence beside a dead slot lies above 1: should that slot come back to life, what it held is older.
-const WORN_LEAP: u32 = 0x100;
+/// The first sequence beside a dead slot: half of what a seal can count. Should that slot come back to life, what it held is
+/// older, unless the card had been encoded that often.
+fn sequence_beside_dead(form: Form) -> u32 {
+    match form.record_form() {
+        RecordForm::Full => 1 << 31,
+        RecordForm::Compact => 1 << 15,
+    }
+}
 
 impl EncodePlan {
     /// How many exchanges with the reader it costs, the look before it not counted.
@@ -227,7 +233,7 @@ impl Planner<'_> {
             (None, None | Some(_)) => Slot::A,
         };
         let other = self.view.slot(slot.other());
-        let sequence = if dead(other).is_some() { 1 + WORN_LEAP } else { 1 };
+        let sequence = if dead(other).is_some() { sequence_beside_dead(self.form) } else { 1 };
         let mut hand = self.hand(slot);
         let image = hand.image(slot, sequence, self.content)?;
         hand.push(Step::Reached(SafePoint::Untouched));
