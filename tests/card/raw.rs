@@ -139,7 +139,7 @@ async fn a_card_that_leaves_in_the_middle_fails_with_what_was_written_and_is_fin
     let attempt = write(&desk, image.clone()).await;
     assert_eq!(attempt["error"]["type"], "encoding_interrupted", "{attempt}");
     let message = attempt["error"]["message"].as_str().unwrap();
-    assert!(message.contains("blocks written: 20, 21; verified: none"), "{message}");
+    assert!(message.contains("(written: 20, 21; verified: none)"), "{message}");
     desk.encoders[0].control("place classic-1k:deadbeef");
     desk.wait_for_card(0, Some("deadbeef")).await;
     let attempt = write(&desk, image).await;
