@@ -226,9 +226,7 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &
 fn writing_time(work: &JobWork) -> Duration {
     match work {
         JobWork::Encode(_) | JobWork::Scan => WRITING_TIME,
-        JobWork::Raw(work) => {
-            WRITING_TIME + TIME_OF_RAW_WRITE * u32::try_from(work.image.len()).unwrap_or(u32::MAX)
-        }
+        JobWork::Raw(work) => WRITING_TIME + TIME_OF_RAW_WRITE * u32::try_from(work.image.len()).unwrap_or(u32::MAX),
     }
 }
 

@@ -359,7 +359,7 @@ impl Bench {
         let (told, _nobody_looks) = mpsc::channel(1);
         let order = RawOrder {
             image: parsed.image,
-                only_card: parsed.only_card,
+            only_card: parsed.only_card,
             others,
             wait: false,
             new_presentation: false,

@@ -111,11 +111,8 @@ fn pages(image: &RawImage, kind: Option<Type2Kind>) -> Result<Image, Fault> {
         }
         (Some(_), Some(_), Some(_)) => return Err(refused("a card has a password or a 3DES key, not both")),
     };
-    let write = |page: &RawPage| PageWrite {
-        page: PageNumber::new(page.page),
-        data: page.data.0,
-        volatile: page.volatile,
-    };
+    let write =
+        |page: &RawPage| PageWrite { page: PageNumber::new(page.page), data: page.data.0, volatile: page.volatile };
     let image = Type2Image { opening, writes: image.pages.iter().map(write).collect() };
     // Which card lies there is not known yet: what every card or the largest would refuse is refused now.
     let largest = match &image.opening {

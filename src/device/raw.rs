@@ -21,8 +21,8 @@ use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::id::{Detection, Target, Uid};
 use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::plan::{
-    ClassicImage, KeysWanted, PersonalizeStep, RawPlan, RawStep, ReadMemory, ReadPages, SafePoint, Step, Type2Image, raw,
-    raw_pages, unlock,
+    ClassicImage, KeysWanted, PersonalizeStep, RawPlan, RawStep, ReadMemory, ReadPages, SafePoint, Step, Type2Image,
+    raw, raw_pages, unlock,
 };
 use std::collections::BTreeSet;
 use std::fmt;

@@ -245,6 +245,9 @@ mod tests {
             "pages":[{"page":4,"data":"ccddeeff"}]}"#;
         let image: RawImage = serde_json::from_str(text).unwrap();
         let wiped = serde_json::to_string(&image.wiped()).unwrap();
-        assert_eq!(wiped, r#"{"card_number":"04a1b2c3d4e5f6","keys":[],"writes":[],"write_trailers":false,"lock_for_ever":false,"show_key_b":false}"#);
+        assert_eq!(
+            wiped,
+            r#"{"card_number":"04a1b2c3d4e5f6","keys":[],"writes":[],"write_trailers":false,"lock_for_ever":false,"show_key_b":false}"#
+        );
     }
 }
