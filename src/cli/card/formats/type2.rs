@@ -8,7 +8,7 @@
 use super::{FormatError, flipper as text};
 use encoder_protocols::family::type2::{DataPage, PageNumber, Type2Kind};
 use std::fmt::Write as _;
-use zeroize::Zeroize as _;
+use zeroize::Zeroize;
 
 /// An Ultralight or NTAG card in a file.
 pub(in crate::cli) struct Type2File {
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Type2File {
 
 impl Drop for Type2File {
     fn drop(&mut self) {
-        self.pages.iter_mut().flatten().for_each(|page| page.zeroize());
+        self.pages.iter_mut().flatten().for_each(Zeroize::zeroize);
     }
 }
 
