@@ -11,6 +11,7 @@ mod layout {
     mod pages;
     mod personalize;
     mod properties;
+    mod raw;
     mod tears;
     mod tears_type2;
     #[path = "../support/torn.rs"]

@@ -107,7 +107,7 @@ pub struct CredentialOnEncoder {
     pub card_number: Option<String>,
 }
 
-/// What a raw image's attempt has done. Blocks are counted over the whole card.
+/// What a raw image's attempt has done, in blocks counted over the whole card or in pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RawWritten {
     /// The card's UID.

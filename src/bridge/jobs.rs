@@ -226,9 +226,7 @@ async fn carry_out(bridge: &Arc<Bridge>, job: &Job, coming_up: Deadline, stop: &
 fn writing_time(work: &JobWork) -> Duration {
     match work {
         JobWork::Encode(_) | JobWork::Scan => WRITING_TIME,
-        JobWork::Raw(work) => {
-            WRITING_TIME + TIME_OF_RAW_WRITE * u32::try_from(work.image.writes.len()).unwrap_or(u32::MAX)
-        }
+        JobWork::Raw(work) => WRITING_TIME + TIME_OF_RAW_WRITE * u32::try_from(work.image.len()).unwrap_or(u32::MAX),
     }
 }
 
@@ -335,7 +333,6 @@ fn raw_order(
     let (steps, _nobody_looks) = mpsc::channel(1);
     let order = RawOrder {
         image: parsed.image,
-        size: parsed.size,
         only_card: parsed.only_card.or(begun),
         // What a lock vendor's server sends is never written with this property's keys.
         others: OtherKeys::Transport,

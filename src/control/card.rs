@@ -359,7 +359,6 @@ impl Bench {
         let (told, _nobody_looks) = mpsc::channel(1);
         let order = RawOrder {
             image: parsed.image,
-            size: parsed.size,
             only_card: parsed.only_card,
             others,
             wait: false,

@@ -2,10 +2,12 @@
 //!
 //! The card is looked at, a plan is made, and what the plan would do is written into the journal before the first byte.
 //! When a step fails the same card is looked at again and a new plan writes what is still missing, a bounded number of
-//! times. However it ends, the caller is told which blocks were written and which were verified.
+//! times. However it ends, the caller is told which blocks or pages were written and which were verified.
 
 use super::direct::{Done, candidates, one_card, read};
 use super::family::{self, Carrier, Family};
+use super::image::Image;
+use super::media::examine;
 use super::order::{Failure, Intent, Limits};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
@@ -15,21 +17,23 @@ use crate::api::bridge::Progress;
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
 use encoder_protocols::family::classic::{BlockNumber, ClassicSize, Key, SectorKey};
+use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::id::{Detection, Target, Uid};
+use encoder_protocols::layout::keys::CardKeys;
 use encoder_protocols::plan::{
-    ClassicImage, KeysWanted, PersonalizeStep, RawPlan, RawStep, ReadMemory, SafePoint, Step, raw,
+    ClassicImage, KeysWanted, PersonalizeStep, RawPlan, RawStep, ReadMemory, ReadPages, SafePoint, Step, Type2Image,
+    raw, raw_pages, unlock,
 };
 use std::collections::BTreeSet;
+use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Write an image.
 #[derive(Debug)]
 pub struct RawOrder {
-    /// What.
-    pub image: ClassicImage,
-    /// The size of the card that it was made for.
-    pub size: Option<ClassicSize>,
+    /// What, and the kind of card that it was made for.
+    pub image: Image,
     /// The only card that may be written.
     pub only_card: Option<Uid>,
     /// With which keys, beside those of the image.
@@ -69,11 +73,11 @@ pub enum OtherKeys {
 /// What was done to a card.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawReport {
-    /// Blocks that were written, or whose writing was begun.
+    /// Blocks or pages that were written, or whose writing was begun.
     pub written: BTreeSet<u8>,
-    /// Blocks that were read back twice and hold what they should.
+    /// Blocks or pages that were read back twice and hold what they should.
     pub verified: BTreeSet<u8>,
-    /// Blocks that held what they should before.
+    /// Blocks or pages that held what they should before.
     pub unchanged: BTreeSet<u8>,
 }
 
@@ -167,13 +171,8 @@ async fn in_time(
         if order.only_card.is_some_and(|only| only != target.uid) {
             return Err((Failure::with_card(FaultKind::CredentialOnAnotherCard, target.uid), None));
         }
-        let size = match Family::of(session, &target).await {
-            Ok(Family::Carrier(Carrier::Classic(size))) => size,
-            Ok(Family::Carrier(Carrier::Type2(kind))) => {
-                let detail = format!("images are for MIFARE Classic cards, and this is a {kind}");
-                let fault = Fault::with_detail(FaultKind::ImageRefused, detail);
-                return Err((Failure::with_card(fault, target.uid), None));
-            }
+        let carrier = match Family::of(session, &target).await {
+            Ok(Family::Carrier(carrier)) => carrier,
             Ok(Family::Other(card)) => return Err((Failure::with_card(family::fault(card), target.uid), None)),
             Err(trouble) => {
                 tries += 1;
@@ -181,11 +180,10 @@ async fn in_time(
                 continue;
             }
         };
-        if let Some(wanted) = order.size.filter(|wanted| *wanted != size) {
-            let detail = format!("it is for a {wanted}, and this is a {size}");
-            return Err((Failure::with_card(Fault::with_detail(FaultKind::ImageRefused, detail), target.uid), None));
-        }
-        let mut writing = Writing { order, target, size, report: &mut *report, plan: None, touched: false };
+        let work = Work::of(&order.image, carrier).map_err(|detail| {
+            (Failure::with_card(Fault::with_detail(FaultKind::ImageRefused, detail), target.uid), None)
+        })?;
+        let mut writing = Writing { order, target, work, report: &mut *report, plan: None, touched: false };
         match writing.run(session).await {
             // Nothing was written: the clerk may still be putting the card down.
             Err((_, Some(Trouble::CardLeft | Trouble::CardChanged))) if order.wait && !writing.touched => {}
@@ -195,11 +193,47 @@ async fn in_time(
     }
 }
 
+fn refused(why: impl fmt::Display) -> Halt {
+    Halt::Fault(Fault::with_detail(FaultKind::ImageRefused, why))
+}
+
+/// An image and the card that it is for.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Classic(&'a ClassicImage, ClassicSize),
+    Type2(&'a Type2Image, Type2Kind),
+}
+
+impl<'a> Work<'a> {
+    /// Or why the card is not the one.
+    fn of(image: &'a Image, carrier: Carrier) -> Result<Self, String> {
+        let wanted = match (image, carrier) {
+            (Image::Classic { image, size }, Carrier::Classic(found)) => match *size {
+                Some(size) if size != found => Carrier::Classic(size),
+                Some(_) | None => return Ok(Self::Classic(image, found)),
+            },
+            (Image::Type2 { image, kind }, Carrier::Type2(found)) => match *kind {
+                Some(kind) if kind != found => Carrier::Type2(kind),
+                Some(_) | None => return Ok(Self::Type2(image, found)),
+            },
+            (Image::Classic { size: Some(size), .. }, Carrier::Type2(_)) => Carrier::Classic(*size),
+            (Image::Type2 { kind: Some(kind), .. }, Carrier::Classic(_)) => Carrier::Type2(*kind),
+            (Image::Classic { size: None, .. }, Carrier::Type2(kind)) => {
+                return Err(format!("it writes blocks of a MIFARE Classic card, and this is a {kind}"));
+            }
+            (Image::Type2 { kind: None, .. }, Carrier::Classic(size)) => {
+                return Err(format!("it writes pages of an Ultralight or NTAG card, and this is a {size}"));
+            }
+        };
+        Err(format!("it is for a {wanted}, and this is a {carrier}"))
+    }
+}
+
 /// One image on its way to one card.
 struct Writing<'a> {
     order: &'a RawOrder,
     target: Target,
-    size: ClassicSize,
+    work: Work<'a>,
     report: &'a mut RawReport,
     /// The first plan's listing.
     plan: Option<String>,
@@ -246,18 +280,11 @@ impl Writing<'_> {
 
     /// Looks, plans, runs the plan once.
     async fn attempt(&mut self, session: &mut Session) -> Result<(), Halt> {
-        let keys = match &self.order.others {
-            OtherKeys::Known { key: Some(key), .. } => key.key.each_for_card(&self.target.uid),
-            OtherKeys::Known { key: None, .. } | OtherKeys::Transport => Vec::new(),
+        let plan = match self.work {
+            Work::Classic(image, size) => self.plan_blocks(session, image, size).await?,
+            Work::Type2(image, kind) => self.plan_pages(session, image, kind).await?,
         };
-        let todo = self.order.image.keys_to_try(|sector| match &self.order.others {
-            OtherKeys::Transport => Vec::from([Key::transport_a()]),
-            OtherKeys::Known { more, .. } => candidates(sector, &keys, more),
-        });
-        let memory = read(session, ReadMemory::new(self.size, KeysWanted::Both, todo), |_, _| {}).await?;
-        let plan = raw(&self.order.image, &memory)
-            .map_err(|error| Halt::Fault(Fault::with_detail(FaultKind::ImageRefused, error)))?;
-        self.report.unchanged = plan.unchanged.iter().map(|block| block.get()).collect();
+        self.report.unchanged = plan.unchanged.iter().copied().collect();
         self.report.unchanged.retain(|block| !self.report.written.contains(block));
         let listing = plan.to_string();
         self.plan.get_or_insert_with(|| listing.clone());
@@ -268,6 +295,38 @@ impl Writing<'_> {
             self.may_write(&listing).await?;
         }
         self.run_plan(session, plan).await
+    }
+
+    /// What this property may know of the card.
+    fn keys(&self) -> Vec<CardKeys> {
+        match &self.order.others {
+            OtherKeys::Known { key: Some(key), .. } => key.key.each_for_card(&self.target.uid),
+            OtherKeys::Known { key: None, .. } | OtherKeys::Transport => Vec::new(),
+        }
+    }
+
+    async fn plan_blocks(
+        &self,
+        session: &mut Session,
+        image: &ClassicImage,
+        size: ClassicSize,
+    ) -> Result<RawPlan, Halt> {
+        let keys = self.keys();
+        let todo = image.keys_to_try(|sector| match &self.order.others {
+            OtherKeys::Transport => Vec::from([Key::transport_a()]),
+            OtherKeys::Known { more, .. } => candidates(sector, &keys, more),
+        });
+        let memory = read(session, ReadMemory::new(size, KeysWanted::Both, todo), |_, _| {}).await?;
+        raw(image, &memory).map_err(refused)
+    }
+
+    async fn plan_pages(&self, session: &mut Session, image: &Type2Image, kind: Type2Kind) -> Result<RawPlan, Halt> {
+        image.check(kind).map_err(refused)?;
+        let others = self.keys().iter().filter_map(|keys| unlock(kind, keys)).collect();
+        let mut machine = ReadPages::new(kind, image, others);
+        examine(session, &mut machine).await?;
+        let seen = machine.outcome().map_err(refused)?;
+        raw_pages(image, &seen).map_err(refused)
     }
 
     /// Leave to write: there is time, the daemon is not stopping, and the journal knows of it.
@@ -309,7 +368,7 @@ impl Writing<'_> {
         session: &mut Session,
         step: RawStep,
         reached: &mut SafePoint,
-        once: &mut BTreeSet<BlockNumber>,
+        once: &mut BTreeSet<u8>,
     ) -> Result<(), Halt> {
         let step = match step {
             RawStep::Step(step) => step,
@@ -323,32 +382,34 @@ impl Writing<'_> {
                 return Ok(());
             }
         };
+        let block = |number: BlockNumber| vec![number.get()];
         let (writes, reads) = match &step {
-            PersonalizeStep::WriteTrailer { sector, .. } => (Some(sector.trailer()), None),
-            PersonalizeStep::Step(Step::Write { block, .. }) => (Some(block.number()), None),
-            PersonalizeStep::Step(Step::ReadBack { block, .. }) => (None, Some(block.number())),
+            PersonalizeStep::WriteTrailer { sector, .. } => (block(sector.trailer()), vec![]),
+            PersonalizeStep::Step(Step::Write { block: number, .. }) => (block(number.number()), vec![]),
+            PersonalizeStep::Step(Step::ReadBack { block: number, .. }) => (vec![], block(number.number())),
+            PersonalizeStep::Step(Step::WritePage { page, .. }) => (vec![page.number().get()], vec![]),
+            PersonalizeStep::Step(Step::ReadBackPages { first, expect }) => {
+                (vec![], (first.get()..).take(expect.len()).collect())
+            }
             PersonalizeStep::Step(Step::Reached(point)) => {
                 *reached = *point;
-                (None, None)
+                (vec![], vec![])
             }
             PersonalizeStep::Step(Step::NewSession) => {
                 tell(&self.order.progress, Progress::Verifying);
-                (None, None)
+                (vec![], vec![])
             }
-            PersonalizeStep::Step(
-                Step::Login { .. } | Step::Unlock(_) | Step::WritePage { .. } | Step::ReadBackPages { .. },
-            )
-            | PersonalizeStep::WriteConfigPage { .. } => (None, None),
+            PersonalizeStep::Step(Step::Login { .. } | Step::Unlock(_)) | PersonalizeStep::WriteConfigPage { .. } => {
+                (vec![], vec![])
+            }
         };
-        if let Some(block) = writes {
+        if !writes.is_empty() {
             self.touched = true;
-            self.report.written.insert(block.get());
+            self.report.written.extend(writes);
         }
         let end = self.order.limits.end;
         Run::new(session, &self.target, end, &self.order.stop).from(*reached).step(step).await?;
-        if let Some(block) = reads.filter(|block| !once.insert(*block)) {
-            self.report.verified.insert(block.get());
-        }
+        self.report.verified.extend(reads.into_iter().filter(|number| !once.insert(*number)));
         Ok(())
     }
 }

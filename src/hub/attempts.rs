@@ -115,8 +115,8 @@ const TIME_OF_RAW_WRITE: Duration = Duration::from_millis(60);
 
 /// Starts writing an image. What needs a card or its maker's rules to be judged is judged at the desk.
 pub(super) async fn write_raw(call: &Call, encoder: AcsEncoderId, image: RawImage) -> Result<ActionAttempt, ApiError> {
-    if image.writes.is_empty() || image.writes.len() > RAW_WRITES_MAX {
-        return Err(Invalid::parameter("image.writes", "Must hold 1 to 256 writes").into());
+    if image.is_empty() || image.len() > RAW_WRITES_MAX {
+        return Err(Invalid::parameter("image.writes", "Must hold 1 to 256 writes, or `pages` must").into());
     }
     let is_trailer = |write: &RawWrite| matches!(write, RawWrite::Trailer { .. });
     if !image.write_trailers && image.writes.iter().any(is_trailer) {
@@ -172,7 +172,7 @@ async fn begin(
 ) -> Result<ActionAttempt, ApiError> {
     let now = now();
     let longer = match &asked.work {
-        JobWork::Raw(work) => TIME_OF_RAW_WRITE * u32::try_from(work.image.writes.len()).unwrap_or(u32::MAX),
+        JobWork::Raw(work) => TIME_OF_RAW_WRITE * u32::try_from(work.image.len()).unwrap_or(u32::MAX),
         JobWork::Encode(_) | JobWork::Scan => Duration::ZERO,
     };
     let whole = hub.card_wait() + hub.patience().work + longer;
@@ -533,7 +533,7 @@ fn raw_end(ended: &RawEnded) -> Result<End, StoreError> {
         blocks => blocks.iter().map(u8::to_string).collect::<Vec<_>>().join(", "),
     };
     let (written, verified) = (list(&report.written), list(&report.verified));
-    let message = format!("{} (blocks written: {written}; verified: {verified})", fault.message);
+    let message = format!("{} (written: {written}; verified: {verified})", fault.message);
     Ok(Err(Fault { kind: fault.kind, message }))
 }
 

@@ -271,6 +271,49 @@ fn an_ultralight_is_dumped_as_libnfc_dumps_it_and_an_ntag_to_the_last_page() {
         text.contains("NTAG/Ultralight type: NTAG213") && (0..43).all(|number| text.contains(&page(number))),
         "{text}"
     );
-    let output = card(&pc.config, &["write", mfd.to_str().unwrap()]);
-    assert!(!output.status.success() && stderr(&output).contains("no MIFARE Classic card"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_dump_of_pages_is_written_on_another_card_and_libnfc_reads_it_there() {
+    for (kind, user) in [("ultralight", 4..16_usize), ("ntag213", 4..40)] {
+        for format in ["mfd", "nfc"] {
+            let pc = Pc::start(&format!("{kind}:04a1b2c3d4e5f6"));
+            let mut memory = pc.encoder.dump();
+            for page in user.clone() {
+                memory[page * 4..page * 4 + 4].fill(u8::try_from(page).unwrap());
+            }
+            pc.load(&memory);
+            let file = pc.path(&format!("card.{format}"));
+            let path = file.to_str().unwrap();
+            ok(&pc.config, &["dump", path]);
+            pc.encoder.control("remove");
+            pc.encoder.control(&format!("place {kind}:04a7b8c9dae1f2"));
+            let mut wanted = pc.encoder.dump();
+            let blank = wanted.clone();
+            let bytes = user.start * 4..user.end * 4;
+            wanted[bytes.clone()].copy_from_slice(&memory[bytes]);
+            let plan = ok(&pc.config, &["write", path, "--dry-run"]);
+            assert!(plan.contains("write page 15\n") && !plan.contains("write page 3\n"), "{plan}");
+            assert!(pc.encoder.dump() == blank, "a dry run writes nothing");
+            let told = ok(&pc.config, &["write", path]);
+            let count = user.len();
+            assert!(
+                told.contains(&format!("{count} pages written")) && told.contains(&format!("{count} verified")),
+                "{told}"
+            );
+            assert!(pc.encoder.dump() == wanted, "{kind}, {format}: not what was wanted");
+            if kind == "ultralight" {
+                let read = pc.path("read.mfd");
+                let output = pc.libnfc("nfc-mfultralight", &["r", read.to_str().unwrap()]);
+                assert!(output.status.success(), "{}", stderr(&output));
+                assert_eq!(std::fs::read(&read).unwrap(), wanted, "libnfc reads something else");
+            }
+            // The same again writes nothing.
+            let told: Value = serde_json::from_str(&ok(&pc.config, &["write", path, "--json"])).unwrap();
+            assert_eq!(told["report"]["unchanged"].as_array().unwrap().len(), count, "{told}");
+            assert_eq!(told["report"]["written"], serde_json::json!([]), "{told}");
+            let output = card(&pc.config, &["write", path, "--trailers"]);
+            assert!(!output.status.success() && stderr(&output).contains("without sectors"), "{}", stderr(&output));
+        }
+    }
 }

@@ -100,4 +100,12 @@ async fn an_ntag_is_prepared_shown_and_dumped_with_its_password_only_when_keys_a
     assert_ne!(password, [0xFF; 4], "the card has a password of its own");
     assert_eq!(std::fs::read(&without).unwrap()[43 * 4..44 * 4], [0; 4]);
     assert_eq!(std::fs::read(&with).unwrap()[43 * 4..44 * 4], *password);
+
+    // Writing is closed on it, and opened with what this property has: only the user's page is written.
+    let mut wanted = memory;
+    wanted[39 * 4..40 * 4].copy_from_slice(b"desk");
+    std::fs::write(&without, &wanted).unwrap();
+    let told = ok(&config, &["write", without.to_str().unwrap()]);
+    assert!(told.contains("1 pages written, 35 were right before, 36 verified"), "{told}");
+    assert!(encoder.dump() == wanted, "not what was wanted");
 }

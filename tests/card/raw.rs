@@ -139,7 +139,7 @@ async fn a_card_that_leaves_in_the_middle_fails_with_what_was_written_and_is_fin
     let attempt = write(&desk, image.clone()).await;
     assert_eq!(attempt["error"]["type"], "encoding_interrupted", "{attempt}");
     let message = attempt["error"]["message"].as_str().unwrap();
-    assert!(message.contains("blocks written: 20, 21; verified: none"), "{message}");
+    assert!(message.contains("(written: 20, 21; verified: none)"), "{message}");
     desk.encoders[0].control("place classic-1k:deadbeef");
     desk.wait_for_card(0, Some("deadbeef")).await;
     let attempt = write(&desk, image).await;
@@ -155,4 +155,77 @@ async fn a_card_that_leaves_in_the_middle_fails_with_what_was_written_and_is_fin
     let attempt = write(&desk, json!({ "writes": [block(20, "5a")] })).await;
     assert_eq!(attempt["error"]["type"], "no_credential_on_encoder", "{attempt}");
     assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_closed_ntag_are_written_with_its_password_which_is_gone_afterwards() {
+    let mut desk = Desk::start(Setup {
+        encoders: &[("Front Desk", Some("ntag213:04a1b2c3d4e5f6"))],
+        log: Some("trace"),
+        ..Setup::default()
+    })
+    .await;
+    desk.wait_for_card(0, Some("04a1b2c3d4e5f6")).await;
+    // A vendor has closed it from page 4 on: NTAG213F/216F data sheet, section 8.5.7, pages 41 to 44.
+    let mut memory = desk.encoders[0].dump();
+    memory[41 * 4 + 3] = 4;
+    memory[43 * 4..45 * 4].copy_from_slice(&[0xC0, 0xFF, 0xEE, 0x01, 0xBE, 0xEF, 0, 0]);
+    let file = desk.directory.path().join("closed.bin");
+    std::fs::write(&file, &memory).unwrap();
+    desk.encoders[0].control("remove");
+    desk.wait_for_card(0, None).await;
+    desk.encoders[0].control("place ntag213:04a1b2c3d4e5f6");
+    desk.encoders[0].control(&format!("load {}", file.display()));
+    desk.wait_for_card(0, Some("04a1b2c3d4e5f6")).await;
+
+    let page = |page: u8, data: &str| json!({ "page": page, "data": data });
+    for (image, why) in [
+        (json!({ "pages": [page(20, "c0de0001")] }), "no password or key at hand opens the card"),
+        (
+            json!({ "pages": [page(20, "c0de0001")], "password": "c0ffee02", "pack": "beef" }),
+            "no password or key at hand",
+        ),
+        (json!({ "pages": [page(20, "c0de0001"), page(2, "0000ffff")] }), "page 2 holds UID, lock bits or OTP"),
+        (json!({ "pages": [page(20, "c0de0001"), page(43, "c0de0001")] }), "page 43 holds lock bits or configuration"),
+        (json!({ "card": "ntag215", "pages": [page(20, "c0de0001")] }), "it is for a NTAG215, and this is a NTAG213"),
+        (json!({ "writes": [block(4, "5a")] }), "blocks of a MIFARE Classic card, and this is a NTAG213"),
+    ] {
+        let attempt = write(&desk, image).await;
+        let message = attempt["error"]["message"].as_str().unwrap_or_else(|| panic!("{attempt}"));
+        assert!(message.contains(why), "{message}");
+    }
+    assert!(desk.encoders[0].dump() == memory, "a refused image was written");
+
+    let image = json!({
+        "card": "ntag213", "card_number": "04a1b2c3d4e5f6", "password": "c0ffee01", "pack": "beef",
+        "pages": [page(21, "c0de0002"), page(20, "c0de0001"), { "page": 30, "data": "c0de0003", "volatile": true }, page(39, "00000000")],
+    });
+    let attempt = write(&desk, image.clone()).await;
+    let expected = json!({
+        "card_number": "04a1b2c3d4e5f6", "written": [20, 21, 30], "verified": [20, 21, 39], "unchanged": [39],
+        "simulated": true,
+    });
+    assert_eq!(attempt["result"], expected, "{attempt}");
+    for (page, data) in [(20, [0xC0, 0xDE, 0, 1]), (21, [0xC0, 0xDE, 0, 2]), (30, [0xC0, 0xDE, 0, 3])] {
+        memory[page * 4..page * 4 + 4].copy_from_slice(&data);
+    }
+    assert!(desk.encoders[0].dump() == memory, "the card is not the image, and nothing else");
+    // A card that leaves is told of with its pages, and finished by the same image.
+    let mut second = image;
+    second["pages"] = json!([page(10, "c0de0004"), page(11, "c0de0005"), page(12, "c0de0006")]);
+    desk.encoders[0].control("tear 2 partial");
+    let attempt = write(&desk, second).await;
+    assert_eq!(attempt["error"]["type"], "encoding_interrupted", "{attempt}");
+    let message = attempt["error"]["message"].as_str().unwrap();
+    assert!(message.contains("(written: 10, 11; verified: none)"), "{message}");
+
+    for secret in ["c0ffee01", "c0ffee02", "c0de000"] {
+        assert!(!desk.log().to_lowercase().contains(secret), "{secret} was logged");
+        let (_, attempts) = desk.call("/action_attempts/list", json!({})).await;
+        assert!(!attempts.to_string().to_lowercase().contains(secret), "{secret} is in an answer");
+    }
+    assert_eq!(desk.terminate(), Some(0));
+    for secret in ["c0ffee01", "c0ffee02", "c0de000"] {
+        assert_eq!(is_on_disk(&desk.state_dir(), secret), [""; 0], "{secret} was kept");
+    }
 }

@@ -19,6 +19,7 @@ mod personalize;
 mod personalize_type2;
 mod protection;
 mod raw;
+mod raw_type2;
 mod survey;
 mod survey_type2;
 
@@ -32,7 +33,8 @@ pub use look_type2::LookType2;
 pub use memory::{ClassicMemory, KeysWanted, ReadMemory, SectorContents, SectorKeys, TrailerContents};
 pub use personalize::{PersonalizePlan, PersonalizeStep};
 pub use personalize_type2::PersonalizeError;
-pub use raw::{ClassicImage, ClassicWrite, RawError, RawPlan, RawStep, TrailerLeave, raw};
+pub use raw::{ClassicImage, ClassicWrite, RawError, RawPlan, RawStep, RawUnit, TrailerLeave, raw};
+pub use raw_type2::{PageWrite, PagesSeen, RawPagesError, ReadPages, Type2Image, raw_pages};
 pub use survey::{Opening, SectorPreparation, Survey, SurveyOutcome, Unfinished};
 pub use survey_type2::{NotBlankType2, Preparation, SurveyType2, SurveyType2Outcome};
 

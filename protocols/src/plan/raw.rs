@@ -222,6 +222,8 @@ impl fmt::Display for RawStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(PersonalizeStep::Step(Step::Write { block, .. })) => write!(f, "write block {block}"),
+            // Zero is a content too.
+            Self::Step(PersonalizeStep::Step(Step::WritePage { page, .. })) => write!(f, "write page {page}"),
             Self::Step(PersonalizeStep::Step(Step::ReadBack { block, .. })) => {
                 write!(f, "read block {block} back and compare")
             }
@@ -250,8 +252,29 @@ impl fmt::Display for RawStep {
 pub struct RawPlan {
     /// In order.
     pub steps: Vec<RawStep>,
-    /// Blocks that held what they should before.
-    pub unchanged: Vec<BlockNumber>,
+    /// Numbers of the blocks or pages that held what they should before.
+    pub unchanged: Vec<u8>,
+    /// What the card's memory is counted in.
+    pub unit: RawUnit,
+}
+
+/// What a card's memory is counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RawUnit {
+    /// Blocks, of MIFARE Classic.
+    #[default]
+    Blocks,
+    /// Pages, of Type 2 cards.
+    Pages,
+}
+
+impl fmt::Display for RawUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocks => "blocks",
+            Self::Pages => "pages",
+        })
+    }
 }
 
 impl RawPlan {
@@ -260,7 +283,7 @@ impl RawPlan {
         self.steps.iter().map(RawStep::round_trips).sum()
     }
 
-    /// How many blocks it writes.
+    /// How many blocks or pages it writes.
     pub fn writes(&self) -> usize {
         let writes = |step: &&RawStep| match step {
             RawStep::Step(PersonalizeStep::Step(step)) => step.writes(),
@@ -274,10 +297,10 @@ impl RawPlan {
 impl fmt::Display for RawPlan {
     /// A numbered listing without contents or keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (writes, unchanged) = (self.writes(), self.unchanged.len());
+        let (writes, unchanged, unit) = (self.writes(), self.unchanged.len(), self.unit);
         writeln!(
             f,
-            "write {writes} blocks in place, leave {unchanged} that are right already, {} round trips",
+            "write {writes} {unit} in place, leave {unchanged} that are right already, {} round trips",
             self.round_trips()
         )?;
         list(f, &self.steps)
@@ -363,11 +386,11 @@ pub fn raw(image: &ClassicImage, memory: &ClassicMemory) -> Result<RawPlan, RawE
             sectors.iter_mut().find(|(sector, _)| sector.number == block.sector()).ok_or(closed)?;
         let (key, step) = match write {
             ClassicWrite::Data { block, data, .. } if memory.block(block.number()) == Some(*data) => {
-                unchanged.push(block.number());
+                unchanged.push(block.number().get());
                 continue;
             }
             ClassicWrite::Trailer { trailer, .. } if contents.whole_trailer().as_ref() == Some(trailer) => {
-                unchanged.push(block);
+                unchanged.push(block.get());
                 continue;
             }
             ClassicWrite::Data { block, data, .. } => {
@@ -395,7 +418,7 @@ pub fn raw(image: &ClassicImage, memory: &ClassicMemory) -> Result<RawPlan, RawE
         verify(&mut steps, sector, image)?;
     }
     steps.push(Step::Reached(SafePoint::Verified).into());
-    Ok(RawPlan { steps, unchanged })
+    Ok(RawPlan { steps, unchanged, unit: RawUnit::Blocks })
 }
 
 fn login(steps: &mut Vec<RawStep>, open: &mut Option<(SectorNumber, Key)>, sector: SectorNumber, key: Key) {

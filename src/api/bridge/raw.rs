@@ -70,15 +70,27 @@ impl<const N: usize> JsonSchema for RawBytes<N> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawImage {
-    /// The card that it is for; any other kind is refused. Without it any MIFARE Classic card that is large enough.
+    /// The card that it is for; any other kind is refused. Without it any card of the family that is large enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<RawCard>,
     /// The only card that may be written: its UID in hex.
     pub card_number: Option<String>,
-    /// Keys of the card as it is. The factory's key is tried in any case.
+    /// Keys of a MIFARE Classic card as it is. The factory's key is tried in any case.
     pub keys: Vec<RawKeys>,
-    /// What is written, in this order. What the card holds already is not written again.
+    /// What is written on a MIFARE Classic card, in this order. What the card holds already is not written again.
     pub writes: Vec<RawWrite>,
+    /// What is written on an Ultralight or NTAG card, in this order. An image has `writes` or `pages`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<RawPage>,
+    /// The password of an Ultralight EV1 or NTAG card as it is, with `pack`. Tried only where a page is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<RawBytes<4>>,
+    /// What such a card answers to its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pack: Option<RawBytes<2>>,
+    /// The 3DES key of an Ultralight C as it is, first key first. Tried only where a page is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<RawBytes<16>>,
     /// Leave to write trailers. Without it an image that has one is refused.
     pub write_trailers: bool,
     /// Leave to write access bits that can never be changed again.
@@ -99,6 +111,35 @@ pub enum RawCard {
     /// MIFARE Classic 4K.
     #[serde(rename = "classic-4k")]
     Classic4k,
+    /// MIFARE Ultralight.
+    Ultralight,
+    /// MIFARE Ultralight EV1, 48 bytes.
+    #[serde(rename = "ultralight-ev1-48")]
+    UltralightEv1Small,
+    /// MIFARE Ultralight EV1, 128 bytes.
+    #[serde(rename = "ultralight-ev1")]
+    UltralightEv1,
+    /// MIFARE Ultralight C.
+    UltralightC,
+    /// NTAG213.
+    Ntag213,
+    /// NTAG215.
+    Ntag215,
+    /// NTAG216.
+    Ntag216,
+}
+
+/// One page of an Ultralight or NTAG card: a page of its user's memory, neither UID, lock bits, OTP nor configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPage {
+    /// Which.
+    pub page: u8,
+    /// Its 4 bytes.
+    pub data: RawBytes<4>,
+    /// Others change it as they like: it is not compared afterwards.
+    #[serde(default)]
+    pub volatile: bool,
 }
 
 /// The keys of a sector.
@@ -151,9 +192,21 @@ impl RawImage {
     pub fn wiped(&self) -> Self {
         Self { card: self.card, card_number: self.card_number.clone(), ..Self::default() }
     }
+
+    /// How many blocks or pages it writes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len() + self.pages.len()
+    }
+
+    /// Whether it writes none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
-/// What was done to a card with a raw image. Blocks are counted over the whole card.
+/// What was done to a card with a raw image: numbers of blocks, counted over the whole card, or of pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RawReport {
@@ -188,5 +241,13 @@ mod tests {
         let image: RawImage = serde_json::from_str(text).unwrap();
         let wiped = serde_json::to_string(&image.wiped()).unwrap();
         assert!(wiped.contains("04a1b2c3") && !wiped.contains("a1a1a1") && !wiped.contains("aabbcc"), "{wiped}");
+        let text = r#"{"card_number":"04a1b2c3d4e5f6","password":"c0ffee01","pack":"beef","key":"000102030405060708090a0b0c0d0e0f",
+            "pages":[{"page":4,"data":"ccddeeff"}]}"#;
+        let image: RawImage = serde_json::from_str(text).unwrap();
+        let wiped = serde_json::to_string(&image.wiped()).unwrap();
+        assert_eq!(
+            wiped,
+            r#"{"card_number":"04a1b2c3d4e5f6","keys":[],"writes":[],"write_trailers":false,"lock_for_ever":false,"show_key_b":false}"#
+        );
     }
 }

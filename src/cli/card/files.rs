@@ -1,15 +1,16 @@
 //! Dumps of cards, and writing them on cards.
 
 use super::formats::type2::{self, Type2File};
-use super::formats::{ClassicFile, Format, MaybeBlock, usual_atqa_sak};
+use super::formats::{CardFile, ClassicFile, Format, MaybeBlock, usual_atqa_sak};
 use super::{On, print, print_json, say, unexpected, work_on};
-use crate::api::bridge::raw::{RawBytes, RawCard, RawImage, RawKeys, RawWrite};
+use crate::api::bridge::raw::{RawBytes, RawCard, RawImage, RawKeys, RawPage, RawWrite};
 use crate::control::card::{CardOutcome, CardWork, Holds, ReadAnswer, WrittenAnswer};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use encoder_protocols::family::classic::{ClassicSize, DataBlock};
 use encoder_protocols::family::type2::Type2Kind;
 use encoder_protocols::id::Uid;
+use encoder_protocols::plan::RawUnit;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -206,18 +207,26 @@ pub(super) async fn write(arguments: WriteArguments) -> anyhow::Result<ExitCode>
             let format = arguments.format.unwrap_or_else(|| Format::of(file));
             let bytes = Zeroizing::new(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
             let card = format.parse(&bytes).with_context(|| format!("{} is no such dump", file.display()))?;
-            (image_of(&card, &arguments), true)
+            let image = match &card {
+                CardFile::Classic(card) => image_of(card, &arguments),
+                CardFile::Type2(_) if arguments.trailers || !more.is_empty() => {
+                    bail!("{} is of a card without sectors: leave out --trailers and --keys", file.display())
+                }
+                CardFile::Type2(card) => pages_of(card),
+            };
+            (image, true)
         }
         (None, None) => bail!("name a file"),
     };
     let (dry_run, json) = (arguments.dry_run, arguments.json);
+    let unit = if image.pages.is_empty() { RawUnit::Blocks } else { RawUnit::Pages };
     let work = CardWork::Write { image, keys: more, known_keys, dry_run };
     let outcome = work_on(&arguments.on, work, "writing the card").await?;
     let CardOutcome::Written(written) = &outcome else { return unexpected(&outcome) };
     if json {
         print_json(written)?;
     } else {
-        tell(written, dry_run)?;
+        tell(written, unit, dry_run)?;
     }
     Ok(if written.fault.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -265,13 +274,28 @@ fn image_of(card: &ClassicFile, arguments: &WriteArguments) -> RawImage {
     image
 }
 
-fn tell(written: &WrittenAnswer, dry_run: bool) -> anyhow::Result<()> {
+/// The same of an Ultralight or NTAG card: its user's pages, and nothing of what closes it.
+fn pages_of(card: &Type2File) -> RawImage {
+    let card_kind = match card.kind {
+        Type2Kind::Ultralight => RawCard::Ultralight,
+        Type2Kind::UltralightEv1Small => RawCard::UltralightEv1Small,
+        Type2Kind::UltralightEv1Large => RawCard::UltralightEv1,
+        Type2Kind::UltralightC => RawCard::UltralightC,
+        Type2Kind::Ntag213 => RawCard::Ntag213,
+        Type2Kind::Ntag215 => RawCard::Ntag215,
+        Type2Kind::Ntag216 => RawCard::Ntag216,
+    };
+    let page = |(page, data)| RawPage { page, data: RawBytes(data), volatile: false };
+    RawImage { card: Some(card_kind), pages: card.user_pages().map(page).collect(), ..RawImage::default() }
+}
+
+fn tell(written: &WrittenAnswer, unit: RawUnit, dry_run: bool) -> anyhow::Result<()> {
     let card = written.card_number.as_deref().unwrap_or("unknown");
     let report = &written.report;
     if let Some(fault) = &written.fault {
         if !report.written.is_empty() {
-            print(&format!("written     blocks {}", list(&report.written)))?;
-            print(&format!("verified    blocks {}", list(&report.verified)))?;
+            print(&format!("written     {unit} {}", list(&report.written)))?;
+            print(&format!("verified    {unit} {}", list(&report.verified)))?;
         }
         say(&format!("error: {}", fault.message));
         return Ok(());
@@ -280,5 +304,5 @@ fn tell(written: &WrittenAnswer, dry_run: bool) -> anyhow::Result<()> {
         return print(&format!("card {card}\n{}", written.plan.as_deref().unwrap_or_default().trim_end()));
     }
     let (new, same) = (report.written.len(), report.unchanged.len());
-    print(&format!("card {card}: {new} blocks written, {same} were right before, {} verified", report.verified.len()))
+    print(&format!("card {card}: {new} {unit} written, {same} were right before, {} verified", report.verified.len()))
 }

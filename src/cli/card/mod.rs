@@ -46,7 +46,7 @@ enum Command {
     },
     /// Read the card into a file that libnfc or a Flipper Zero opens. Writes nothing on the card.
     Dump(files::DumpArguments),
-    /// Write a file's data blocks on the card, in place, and read them back. Never block 0.
+    /// Write a file's data blocks or user pages on the card, in place, and read them back. Never the UID.
     Write(files::WriteArguments),
     /// Prepare a blank card for this property, or finish preparing one.
     Personalize {

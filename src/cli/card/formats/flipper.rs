@@ -8,20 +8,34 @@ use encoder_protocols::family::classic::ClassicSize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// The lines of a file by their names, with their numbers.
+pub(super) struct Lines<'a>(BTreeMap<&'a str, (usize, &'a str)>);
+
+impl<'a> Lines<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, FormatError> {
+        let mut lines = BTreeMap::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let (name, value) = line.split_once(':').ok_or(FormatError::Line { line: number })?;
+                lines.insert(name.trim(), (number, value.trim()));
+            }
+        }
+        if lines.get("Filetype").is_none_or(|(_, value)| *value != "Flipper NFC device") {
+            return Err(FormatError::NotFlipper);
+        }
+        Ok(Self(lines))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<(usize, &'a str), FormatError> {
+        self.0.get(name).copied().ok_or_else(|| FormatError::Missing { name: name.to_owned() })
+    }
+}
+
 /// Reads one.
 pub(in crate::cli) fn parse(text: &str) -> Result<ClassicFile, FormatError> {
-    let mut lines = BTreeMap::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if !line.is_empty() && !line.starts_with('#') {
-            let (name, value) = line.split_once(':').ok_or(FormatError::Line { line: number })?;
-            lines.insert(name.trim(), (number, value.trim()));
-        }
-    }
-    let get = |name: &str| lines.get(name).copied().ok_or_else(|| FormatError::Missing { name: name.to_owned() });
-    if lines.get("Filetype").is_none_or(|(_, value)| *value != "Flipper NFC device") {
-        return Err(FormatError::NotFlipper);
-    }
+    let lines = Lines::read(text)?;
+    let get = |name: &str| lines.get(name);
     let (_, version) = get("Version")?;
     let least_first = match version {
         "2" => true,
@@ -66,12 +80,12 @@ fn bytes((line, value): (usize, &str)) -> Result<Vec<Option<u8>>, FormatError> {
     value.split_ascii_whitespace().map(byte).collect()
 }
 
-fn known(value: (usize, &str)) -> Result<Vec<u8>, FormatError> {
+pub(super) fn known(value: (usize, &str)) -> Result<Vec<u8>, FormatError> {
     let (line, _) = value;
     bytes(value)?.into_iter().map(|byte| byte.ok_or(FormatError::Line { line })).collect()
 }
 
-fn fixed<T: Copy, const N: usize>(values: Vec<T>, line: usize) -> Result<[T; N], FormatError> {
+pub(super) fn fixed<T: Copy, const N: usize>(values: Vec<T>, line: usize) -> Result<[T; N], FormatError> {
     values.try_into().map_err(|_| FormatError::Line { line })
 }
 

@@ -35,10 +35,15 @@ impl Format {
     }
 
     /// Reads a file.
-    pub(in crate::cli) fn parse(self, bytes: &[u8]) -> Result<ClassicFile, FormatError> {
-        match self {
-            Self::Mfd => mfd::parse(bytes),
-            Self::Flipper => flipper::parse(std::str::from_utf8(bytes).map_err(|_| FormatError::NotText)?),
+    pub(in crate::cli) fn parse(self, bytes: &[u8]) -> Result<CardFile, FormatError> {
+        let pages = match self {
+            Self::Mfd => type2::parse_raw(bytes),
+            Self::Flipper => type2::parse_flipper(text(bytes)?)?,
+        };
+        match (pages, self) {
+            (Some(pages), _) => Ok(CardFile::Type2(pages)),
+            (None, Self::Mfd) => mfd::parse(bytes).map(CardFile::Classic),
+            (None, Self::Flipper) => flipper::parse(text(bytes)?).map(CardFile::Classic),
         }
     }
 
@@ -51,11 +56,27 @@ impl Format {
     }
 }
 
+fn text(bytes: &[u8]) -> Result<&str, FormatError> {
+    std::str::from_utf8(bytes).map_err(|_| FormatError::NotText)
+}
+
+/// A card in a file.
+#[derive(Debug)]
+pub(in crate::cli) enum CardFile {
+    /// MIFARE Classic.
+    Classic(ClassicFile),
+    /// Ultralight or NTAG.
+    Type2(type2::Type2File),
+}
+
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum FormatError {
     /// Not the size of a card.
-    #[error("{have} bytes are no MIFARE Classic card: a Mini has 320, a 1K card 1024, a 4K card 4096")]
+    #[error(
+        "{have} bytes are no card: a MIFARE Classic Mini has 320, a 1K card 1024, a 4K card 4096; an Ultralight 64, \
+         Ultralight EV1 80 or 164, Ultralight C 192, NTAG213 180, NTAG215 540, NTAG216 924"
+    )]
     Size {
         /// What it has.
         have: usize,
@@ -85,7 +106,7 @@ pub(in crate::cli) enum FormatError {
         line: usize,
     },
     /// Another kind of card.
-    #[error("it holds a card of type `{found}`, and only `Mifare Classic` is known")]
+    #[error("it holds a card of type `{found}`, and only `Mifare Classic` and `NTAG/Ultralight` are known")]
     Kind {
         /// Which.
         found: String,

@@ -5,8 +5,10 @@
 //! (pastebin xsxB8xjA). UNVERIFIED: the type's names of Ultralight EV1 and Ultralight C, from memory of the firmware's
 //! `mf_ultralight.c`; a file of such a card that a Flipper has written would settle them.
 
-use encoder_protocols::family::type2::Type2Kind;
+use super::{FormatError, flipper as text};
+use encoder_protocols::family::type2::{DataPage, PageNumber, Type2Kind};
 use std::fmt::Write as _;
+use zeroize::Zeroize;
 
 /// An Ultralight or NTAG card in a file.
 pub(in crate::cli) struct Type2File {
@@ -16,6 +18,64 @@ pub(in crate::cli) struct Type2File {
     pub(in crate::cli) uid: Vec<u8>,
     /// Its pages in order; `None` for what is not known.
     pub(in crate::cli) pages: Vec<Option<[u8; 4]>>,
+}
+
+impl std::fmt::Debug for Type2File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Its pages may hold a password.
+        write!(f, "Type2File({})", self.kind)
+    }
+}
+
+impl Drop for Type2File {
+    fn drop(&mut self) {
+        self.pages.iter_mut().flatten().for_each(Zeroize::zeroize);
+    }
+}
+
+impl Type2File {
+    /// Its user's pages, as far as they are known.
+    pub(in crate::cli) fn user_pages(&self) -> impl Iterator<Item = (u8, [u8; 4])> {
+        let user = |page: u8| DataPage::new(self.kind, PageNumber::new(page)).is_some();
+        let known = (0..).zip(&self.pages).filter_map(|(number, page)| Some((number, (*page)?)));
+        known.filter(move |(number, _)| user(*number))
+    }
+}
+
+/// The memory of a card, byte by byte; `None` when it has not the size of one. Which card, its size tells.
+pub(in crate::cli) fn parse_raw(bytes: &[u8]) -> Option<Type2File> {
+    let kind = Type2Kind::ALL.into_iter().find(|kind| usize::from(kind.pages()) * 4 == bytes.len())?;
+    let pages: Vec<_> = bytes.as_chunks::<4>().0.iter().copied().map(Some).collect();
+    let uid = bytes.iter().take(3).chain(bytes.iter().skip(4).take(4)).copied().collect();
+    Some(Type2File { kind, uid, pages })
+}
+
+/// A Flipper's file; `None` when it is one of another card. Pages beyond those that were read are not known.
+pub(in crate::cli) fn parse_flipper(file: &str) -> Result<Option<Type2File>, FormatError> {
+    let lines = text::Lines::read(file)?;
+    if lines.get("Device type")?.1 != "NTAG/Ultralight" {
+        return Ok(None);
+    }
+    let (line, name) = lines.get("NTAG/Ultralight type")?;
+    let kind = Type2Kind::ALL.into_iter().find(|kind| name_and_version(*kind).0 == name);
+    let kind = kind.ok_or_else(|| FormatError::Kind { found: name.to_owned() })?;
+    let number = |name: &str| {
+        let (line, value) = lines.get(name)?;
+        value.parse::<u8>().map_err(|_| FormatError::Line { line })
+    };
+    if number("Pages total")? != kind.pages() {
+        return Err(FormatError::Line { line });
+    }
+    let read = number("Pages read")?;
+    let page = |page: u8| {
+        if page >= read {
+            return Ok(None);
+        }
+        let (line, value) = lines.get(&format!("Page {page}"))?;
+        text::fixed(text::known((line, value))?, line).map(Some)
+    };
+    let pages = (0..kind.pages()).map(page).collect::<Result<_, _>>()?;
+    Ok(Some(Type2File { kind, uid: text::known(lines.get("UID")?)?, pages }))
 }
 
 /// The card's memory byte by byte. What is not known is zero.
@@ -89,5 +149,13 @@ mod tests {
             assert!(flipper(&card).contains(line), "{line}");
         }
         assert_eq!(raw(&card).len(), 180);
+        // Read back: of a file that was read in part the rest is not known, and only the user's pages are for writing.
+        let text = flipper(&card).replace("Pages read: 45", "Pages read: 6");
+        let again = parse_flipper(&text).unwrap().unwrap();
+        assert_eq!((again.kind, &again.uid), (Type2Kind::Ntag213, &card.uid));
+        assert_eq!((again.pages[2], again.pages[6]), (Some([0x2B, 0x48, 0xFF, 0xFF]), None));
+        assert_eq!(again.user_pages().collect::<Vec<_>>(), [(4, [0; 4]), (5, [0; 4])]);
+        assert_eq!(parse_raw(&raw(&card)).unwrap().user_pages().count(), 36);
+        assert!(parse_raw(&[0; 1024]).is_none(), "a MIFARE Classic card");
     }
 }
