@@ -449,9 +449,9 @@ fn registers_are_right(pair: &mut Pair) -> bool {
     asked_by_hand(pair, &READ_THREE) == answer(&hex!("07 80 80 00"))
 }
 
-/// ReadRegister 6302, 6303, 633D by hand: vectors have it of the first two, and of the third.
+/// `ReadRegister` 6302, 6303, 633D by hand: vectors have it of the first two, and of the third.
 const READ_THREE: [u8; 15] = hex!("0000FF08F8 D406 6302 6303 633D BB00");
-/// WriteRegister of all three as they are after power-up, likewise.
+/// `WriteRegister` of all three as they are after power-up, likewise.
 const PUT_BACK: [u8; 18] = hex!("0000FF0BF5 D408 630280 630380 633D00 B900");
 const LIST: [u8; 11] = hex!("0000FF04FCD44A0200E000");
 

@@ -11,10 +11,11 @@ use crate::command::{CardCommand, CardReply, DialectError, ReaderInfo};
 use crate::dialect::Output;
 use crate::id::Target;
 
-/// `CIU_TxMode`, `CIU_RxMode` and `CIU_BitFraming`.
-const TX_MODE: [u8; 2] = [0x63, 0x02];
-const RX_MODE: [u8; 2] = [0x63, 0x03];
-const BIT_FRAMING: [u8; 2] = [0x63, 0x3D];
+/// High byte of the addresses of these registers, and the low bytes of `CIU_TxMode`, `CIU_RxMode` and `CIU_BitFraming`.
+const CIU: u8 = 0x63;
+const TX_MODE: u8 = 0x02;
+const RX_MODE: u8 = 0x03;
+const BIT_FRAMING: u8 = 0x3D;
 /// Of `CIU_TxMode` and `CIU_RxMode`.
 const CRC_ENABLE: u8 = 0x80;
 /// Of `CIU_BitFraming`: how many bits of the last byte are sent; 0 is all.
@@ -74,8 +75,8 @@ impl Pn532Host {
 
     pub(super) fn knock_first(&mut self, target: Target) {
         self.selection = Selection::Lost(target);
-        let [[a, b], [c, d], [e, f]] = [TX_MODE, RX_MODE, BIT_FRAMING];
-        self.step(Step::ReadRegisters(target), Payload::of([Command::ReadRegister.into(), a, b, c, d, e, f]));
+        let all = [Command::ReadRegister.into(), CIU, TX_MODE, CIU, RX_MODE, CIU, BIT_FRAMING];
+        self.step(Step::ReadRegisters(target), Payload::of(all));
     }
 
     pub(super) fn probed(&mut self, step: Step, answer: &Payload) {
@@ -90,9 +91,8 @@ impl Pn532Host {
                     rx_mode: rx_mode | CRC_ENABLE,
                     bit_framing: bit_framing & !TX_LAST_BITS,
                 });
-                let ([a, b], [c, d]) = (TX_MODE, RX_MODE);
                 let (tx_mode, rx_mode) = (tx_mode & !CRC_ENABLE, rx_mode & !CRC_ENABLE);
-                let off = [Command::WriteRegister.into(), a, b, tx_mode, c, d, rx_mode];
+                let off = [Command::WriteRegister.into(), CIU, TX_MODE, tx_mode, CIU, RX_MODE, rx_mode];
                 self.step(Step::CrcOff(target), Payload::of(off));
             }
             Step::CrcOff(target) => {
@@ -102,8 +102,7 @@ impl Pn532Host {
             // Nothing answers HLTA: the status is that of a card that stays silent.
             Step::Halt(target) => {
                 let before = self.altered.map(|registers| registers.bit_framing).unwrap_or_default();
-                let [a, b] = BIT_FRAMING;
-                let seven = Payload::of([Command::WriteRegister.into(), a, b, before | KNOCK_BITS]);
+                let seven = Payload::of([Command::WriteRegister.into(), CIU, BIT_FRAMING, before | KNOCK_BITS]);
                 self.step(Step::SevenBits(target), seven);
             }
             Step::SevenBits(target) => {
@@ -142,13 +141,13 @@ impl Pn532Host {
         }
     }
 
-    pub(super) fn probe_failed(&mut self, step: Step, trouble: Trouble) {
+    pub(super) fn probe_failed(&mut self, step: &Step, trouble: Trouble) {
         let knows_it = trouble != Trouble::SyntaxError;
         let error = if knows_it { dialect_error(trouble) } else { DialectError::Unsupported };
         match step {
             Step::ReadRegisters(_) => self.finish(Err(error)),
             Step::CrcOff(target) | Step::Halt(target) | Step::SevenBits(target) | Step::Knock(target) => {
-                self.put_back(After::Probe(target, Err(error)));
+                self.put_back(After::Probe(*target, Err(error)));
             }
             Step::PutBack(_) | Step::FieldOff(_) | Step::FieldOn(_) => {
                 if !knows_it {
@@ -177,8 +176,8 @@ impl Pn532Host {
         let Some(Registers { tx_mode, rx_mode, bit_framing }) = self.altered else {
             return self.step(Step::FieldOff(after), field(false));
         };
-        let ([a, b], [c, d], [e, f]) = (TX_MODE, RX_MODE, BIT_FRAMING);
-        let back = [Command::WriteRegister.into(), a, b, tx_mode, c, d, rx_mode, e, f, bit_framing];
+        let write = Command::WriteRegister.into();
+        let back = [write, CIU, TX_MODE, tx_mode, CIU, RX_MODE, rx_mode, CIU, BIT_FRAMING, bit_framing];
         self.step(Step::PutBack(after), Payload::of(back));
     }
 

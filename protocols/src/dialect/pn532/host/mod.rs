@@ -220,10 +220,7 @@ impl Pn532Host {
             (Job::LowerSpeed | Job::Version | Job::Opened(_), Err(Trouble::SyntaxError)) => {
                 return self.finish(Err(DialectError::WrongDialect));
             }
-            (Job::Backdoor(_), Err(trouble)) => {
-                let Job::Backdoor(step) = job else { return };
-                return self.probe_failed(step, trouble);
-            }
+            (Job::Backdoor(step), Err(trouble)) => return self.probe_failed(step, trouble),
             (_, Err(trouble)) => {
                 self.lose_card();
                 return self.finish(Err(dialect_error(trouble)));
