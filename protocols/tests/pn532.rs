@@ -630,3 +630,18 @@ fn the_chip_takes_four_bits_for_an_error_as_long_as_it_looks_for_a_crc() {
     asked_by_hand(&mut pair, &frame("WriteRegister CIU_TxMode 00, CIU_RxMode 00: no CRC"));
     assert_eq!(asked_by_hand(&mut pair, &frame("InCommunicateThru 40")), answer(&hex!("43 00 0A")));
 }
+
+#[test]
+fn a_silence_after_a_repeated_knock_says_nothing_of_the_card() {
+    let mut pair = detected(card());
+    // ACK and answer of the sixth exchange: 40 is sent again, and a clone may be silent the second time.
+    pair.to_host = Box::new(|at, sent| {
+        vec![(Duration::ZERO, if matches!(at, 10 | 11) { Vec::new() } else { sent.bytes.clone() })]
+    });
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::NoAnswer));
+    let knocks = pair.sent.iter().filter(|sent| **sent == frame("InCommunicateThru 40")).count();
+    assert_eq!(knocks, 2);
+    assert!(registers_are_right(&mut pair));
+    pair.mend();
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::Refused));
+}
