@@ -165,7 +165,7 @@ impl Media {
                 Surveyed::Damaged(Fault::with_detail(FaultKind::DamagedCard, format_args!("sector {sector}")))
             }
             SurveyOutcome::Foreign { sector, why } => {
-                let has_directory = sector.get() == 0 && has_directory(session).await?;
+                let has_directory = sector.get() == 0 && has_directory(session, size).await?;
                 let kind = match why {
                     _ if has_directory => FaultKind::ForeignDirectory,
                     NotBlank::AccessBits => FaultKind::WrongAccessBits,
@@ -297,8 +297,9 @@ fn is_torn(looked: &Looked) -> bool {
     }
 }
 
-/// Whether the card has an application directory that everybody may read, as cards in use elsewhere have.
-async fn has_directory(session: &mut Session) -> Result<bool, Trouble> {
+/// Whether the card has an application directory that everybody may read, as cards in use elsewhere have. Ours does not
+/// count: such a card has been prepared with another card key.
+async fn has_directory(session: &mut Session, size: ClassicSize) -> Result<bool, Trouble> {
     let Some(sector) = SectorNumber::new(0) else { return Ok(false) };
     for key in [Key::A(KeyA(SectorKey::new(mad::PUBLIC_KEY_A))), Key::transport_a()] {
         match session.login(sector, key).await {
@@ -315,7 +316,7 @@ async fn has_directory(session: &mut Session) -> Result<bool, Trouble> {
             }
         }
         // Two blocks of zero have no right check byte.
-        return Ok(Mad::from_blocks(blocks).is_some());
+        return Ok(Mad::from_blocks(blocks).is_some_and(|directory| directory != Mad::for_card(size)));
     }
     Ok(false)
 }

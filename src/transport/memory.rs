@@ -18,7 +18,7 @@ pub enum Memory {
     /// On a line.
     Line(MemoryLine, Box<dyn Dialect>),
     /// Behind PC/SC.
-    Pcsc(MemoryReader, Box<PcscStorageHost>),
+    Pcsc(Box<MemoryReader>, Box<PcscStorageHost>),
 }
 
 impl Memory {
@@ -41,14 +41,14 @@ impl Memory {
             acted_on: None,
             comes_back: false,
         };
-        Self::Pcsc(reader, Box::new(PcscStorageHost::new(profile, Learnt::default())))
+        Self::Pcsc(Box::new(reader), Box::new(PcscStorageHost::new(profile, Learnt::default())))
     }
 
     /// Carries out one command.
     pub async fn exchange(&mut self, command: &CardCommand) -> Result<CardReply, ExchangeError> {
         match self {
             Self::Line(line, dialect) => super::exchange(line, dialect.as_mut(), command).await,
-            Self::Pcsc(reader, dialect) => pcsc::exchange(reader, dialect.as_mut(), command).await,
+            Self::Pcsc(reader, dialect) => pcsc::exchange(reader.as_mut(), dialect.as_mut(), command).await,
         }
     }
 
@@ -87,7 +87,7 @@ impl Memory {
             Self::Pcsc(reader, _) => {
                 let events = reader.sight();
                 if reader.acted_on.is_some_and(|before| before == events) {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
             Self::Line(..) => std::future::pending().await,
@@ -203,17 +203,13 @@ impl MemoryReader {
     }
 
     fn power_on(&mut self) -> Answer {
-        match self.device.power_on() {
-            Some(atr) => {
-                self.power = Power::On(atr.clone());
-                Answer::Powered(Some(atr))
-            }
-            None => {
-                self.power = Power::Off;
-                let is_mute = self.device.is_present();
-                Answer::Failed(if is_mute { CardFailure::Mute } else { CardFailure::NoCard })
-            }
+        if let Some(atr) = self.device.power_on() {
+            self.power = Power::On(atr.clone());
+            return Answer::Powered(Some(atr));
         }
+        self.power = Power::Off;
+        let is_mute = self.device.is_present();
+        Answer::Failed(if is_mute { CardFailure::Mute } else { CardFailure::NoCard })
     }
 }
 

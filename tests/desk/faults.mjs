@@ -64,7 +64,7 @@ await says(page, 'The key for Bea is ready.');
 // Another kind of card.
 await encoder(0, 'remove');
 await encoder(0, 'place unknown');
-await bad('This kind of card cannot carry a key here.');
+await bad('This kind of card is not known here.');
 
 // Unplugged, and back.
 await encoder(0, 'unplug 1500');

@@ -64,8 +64,10 @@ fn cards_are_placed_found_and_removed() {
     assert!(placed.starts_with("classic-4k:") && placed.len() == "classic-4k:01020304".len(), "{placed}");
     assert_eq!(rig.control("remove"), format!("ok classic-1k:d610b626 {placed}"));
     assert_eq!(
-        rig.control("place desfire"),
-        r#"error unknown kind of card "desfire"; there are classic-mini, classic-1k, classic-4k, unknown"#
+        rig.control("place icode"),
+        "error unknown kind of card \"icode\"; there are classic-mini, classic-1k, classic-4k, classic-1k-gen1a, \
+         classic-1k-gen2, ultralight, ultralight-ev1, ultralight-ev1-48, ultralight-c, ntag213, ntag215, ntag216, desfire, \
+         emv, phone, unknown"
     );
 }
 

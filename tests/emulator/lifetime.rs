@@ -72,7 +72,7 @@ fn what_belongs_to_somebody_else_is_refused_and_left_alone() {
 fn usage_errors_end_with_2_and_say_what_there_is() {
     for (arguments, text) in [
         (["emulate", "acr122s", "--pace"], "pn532"),
-        (["emulate", "pn532", "--card=ntag213"], "classic-mini, classic-1k, classic-4k, unknown"),
+        (["emulate", "pn532", "--card=icode"], "classic-mini, classic-1k, classic-4k, "),
         (["emulate", "pn532", "--card=classic-1k:xy"], "4, 7 or 10 bytes"),
     ] {
         let output = run(&mut encoderd(&arguments));

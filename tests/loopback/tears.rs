@@ -69,6 +69,8 @@ async fn a_verified_credential_stays_a_success_when_the_card_comes_and_goes_afte
         let patience = Instant::now() + Duration::from_secs(20);
         while encoder.stats().writes < before + WRITES {
             assert!(Instant::now() < patience, "the card was not written\n{}", desk.log());
+            // Asked without a pause, the encoder would have no time for its card on a slow machine.
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         // Torn while the old seal was retired: it is back for a moment, and leaves at the first write.
         encoder.control("place classic-1k:deadbeef");

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | credential number: the last four bytes of the credential id |
 //! | 4 | 3 | `starts_at` in minutes since 2020-01-01T00:00:00Z, rounded down |
-//! | 7 | 3 | `ends_at` in minutes since 2020-01-01T00:00:00Z, rounded up |
+//! | 7 | 3 | `ends_at` in minutes since 2020-01-01T00:00:00Z, rounded up; FFFFFF: no end |
 //! | 10 | 2 | door in the upper 12 bits (FFF: none), flags in the lower 4 |
 //!
 //! Big-endian. Three bytes of minutes last until 2051-11-24. The property's id is not on the card, and the seal covers it.
@@ -26,7 +26,8 @@ pub const COMPACT_DOOR_MAX: u16 = 0x0FFE;
 /// 2020-01-01T00:00:00Z in seconds since 1970.
 const EPOCH: u32 = 1_577_836_800;
 
-const MINUTES_MAX: u32 = 0x00FF_FFFF;
+/// The last minute that can be named; the one above it stands for no end.
+const MINUTES_MAX: u32 = 0x00FF_FFFE;
 
 /// What is left of a credential's id: its last four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +52,9 @@ impl fmt::Display for CredentialNumber {
 pub struct Minute(u32);
 
 impl Minute {
+    /// No end: FFFFFF on the card.
+    pub const NEVER: Self = Self(MINUTES_MAX + 1);
+
     /// The minute that the second lies in; the first one for anything before 2020. `None` behind 2051.
     pub fn floor(seconds: u32) -> Option<Self> {
         Self::new(seconds.saturating_sub(EPOCH) / 60)
@@ -58,17 +62,17 @@ impl Minute {
 
     /// The first minute that is not before the second. `None` behind 2051.
     pub fn ceil(seconds: u32) -> Option<Self> {
-        Self::new(seconds.saturating_sub(EPOCH).div_ceil(60))
+        if seconds == u32::MAX { Some(Self::NEVER) } else { Self::new(seconds.saturating_sub(EPOCH).div_ceil(60)) }
     }
 
     fn new(minutes: u32) -> Option<Self> {
         (minutes <= MINUTES_MAX).then_some(Self(minutes))
     }
 
-    /// Seconds since 1970 UTC.
+    /// Seconds since 1970 UTC; the last second of all for no end, as in the full form.
     pub fn seconds(self) -> u32 {
         // 2^24 minutes from 2020 on end in 2051; 32 bits of seconds last until 2106.
-        self.0.saturating_mul(60).saturating_add(EPOCH)
+        if self == Self::NEVER { u32::MAX } else { self.0.saturating_mul(60).saturating_add(EPOCH) }
     }
 
     fn to_bytes(self) -> [u8; 3] {
@@ -201,10 +205,18 @@ mod tests {
         let with = |doors, ends_at| CompactRecord::of(&Record { ends_at, doors, ..record() });
         assert_eq!(with(vec![1, 2], 0), Err(Misfit::TooManyDoors { have: 2, max: 1 }));
         assert_eq!(with(vec![4095], 0), Err(Misfit::DoorTooHigh { door: 4095, max: 4094 }));
-        assert_eq!(with(vec![1], u32::MAX), Err(Misfit::TooLate));
+        assert_eq!(with(vec![1], u32::MAX - 1), Err(Misfit::TooLate));
         assert_eq!(with(vec![], EPOCH).unwrap().door, None);
         assert!(with(vec![4094], EPOCH + 60 * MINUTES_MAX).is_ok());
         assert_eq!(with(vec![4094], EPOCH + 60 * MINUTES_MAX + 1), Err(Misfit::TooLate));
+    }
+
+    #[test]
+    fn what_has_no_end_has_none_on_the_card() {
+        let endless = Record { ends_at: u32::MAX, ..record() };
+        let bytes = CompactRecord::of(&endless).unwrap().encode();
+        assert_eq!(bytes[7..10], [0xFF; 3]);
+        assert_eq!(CompactRecord::decode(endless.property_id, &bytes).ends_at.seconds(), u32::MAX);
     }
 
     #[test]

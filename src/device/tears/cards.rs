@@ -173,7 +173,9 @@ fn classic_slots(field: &mut Field, keys: CardKeys) -> Vec<SlotState> {
                 }
             }
             LookStep::Done => break,
-            step => panic!("no step of a Classic card: {step:?}"),
+            step @ (LookStep::Version | LookStep::UltralightCProbe | LookStep::Pages { .. } | LookStep::Unlock(_)) => {
+                panic!("no step of a Classic card: {step:?}")
+            }
         }
     }
     match look.outcome() {
@@ -248,6 +250,33 @@ pub(super) fn is_perilous(card: &Card, at: usize) -> bool {
     match card {
         Card::Classic(_) => BlockNumber::new(u8::try_from(at).unwrap()).is_trailer(),
         Card::Type2(_) | Card::Part4(_) | Card::Unknown(_) => false,
+    }
+}
+
+/// A valid record: where, with which sequence, what.
+type OnCard<'a> = (Slot, u32, &'a Record);
+
+/// Puts records on an empty card.
+struct Starter {
+    family: Family,
+    empty: Item,
+}
+
+impl Starter {
+    fn start(&self, name: &str, on_card: &[OnCard<'_>], torn: &[Slot], job: Job) -> Start {
+        let mut item = self.empty.clone();
+        for &valid in on_card {
+            self.family.put(&mut item, valid);
+        }
+        for &slot in torn {
+            self.family.put_torn(&mut item, slot);
+        }
+        let of_job = match &job {
+            Job::Encode(record) => Some(record.clone()),
+            Job::Erase => None,
+        };
+        let known = on_card.iter().map(|(_, _, record)| (*record).clone()).chain(of_job);
+        Start { name: name.to_owned(), item, known: known.chain([self.family.other()]).collect(), job }
     }
 }
 
@@ -356,7 +385,7 @@ impl Family {
         Slot::BOTH.into_iter().flat_map(of_slot).collect()
     }
 
-    fn put(self, item: &mut Item, (slot, sequence, record): (Slot, u32, &Record)) {
+    fn put(self, item: &mut Item, (slot, sequence, record): OnCard<'_>) {
         let keys = keys(&item.card);
         match (&mut item.card, self.form()) {
             (Card::Classic(card), _) => {
@@ -381,23 +410,8 @@ impl Family {
         }
     }
 
-    fn starter(self) -> impl Fn(&str, &[(Slot, u32, &Record)], &[Slot], Job) -> Start {
-        let empty = self.empty();
-        move |name, on_card, torn, job| {
-            let mut item = empty.clone();
-            for &valid in on_card {
-                self.put(&mut item, valid);
-            }
-            for &slot in torn {
-                self.put_torn(&mut item, slot);
-            }
-            let of_job = match &job {
-                Job::Encode(record) => Some(record.clone()),
-                Job::Erase => None,
-            };
-            let known = on_card.iter().map(|(_, _, record)| (*record).clone()).chain(of_job);
-            Start { name: name.to_owned(), item, known: known.chain([self.other()]).collect(), job }
-        }
+    fn starter(self) -> Starter {
+        Starter { family: self, empty: self.empty() }
     }
 
     fn personalizations(self) -> Vec<Start> {
@@ -410,6 +424,7 @@ impl Family {
     fn encodes(self) -> Vec<Start> {
         let (old, new, large) = (self.record(1, 2), self.record(3, 2), self.record(4, 17));
         let start = self.starter();
+        let start = |name, on_card: &[OnCard<'_>], torn: &[Slot], job| start.start(name, on_card, torn, job);
         let mut starts = vec![
             start("empty", &[], &[], Job::Encode(new.clone())),
             start("A", &[(Slot::A, 5, &old)], &[], Job::Encode(new.clone())),
@@ -427,6 +442,7 @@ impl Family {
         let (old, older) = (self.record(1, 2), self.record(2, 9));
         let (new, large) = (self.record(3, 2), self.record(4, 17));
         let start = self.starter();
+        let start = |name, on_card: &[OnCard<'_>], torn: &[Slot], job| start.start(name, on_card, torn, job);
         vec![
             start("torn A", &[], &[Slot::A], Job::Encode(new.clone())),
             start("torn B", &[], &[Slot::B], Job::Encode(new.clone())),
@@ -443,6 +459,7 @@ impl Family {
     fn erasures(self) -> Vec<Start> {
         let (old, older, large) = (self.record(1, 2), self.record(2, 9), self.record(4, 17));
         let start = self.starter();
+        let start = |name, on_card: &[OnCard<'_>], torn: &[Slot], job| start.start(name, on_card, torn, job);
         vec![
             start("A", &[(Slot::A, 5, &old)], &[], Job::Erase),
             start("B", &[(Slot::B, 5, &large)], &[], Job::Erase),

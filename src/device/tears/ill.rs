@@ -126,7 +126,9 @@ fn lock_bits_a_wrong_container_foreign_access_bits_and_directories_have_their_ow
     let block = |blocks: &[(u8, [u8; 16])]| {
         let mut item = CLASSIC.blank();
         if let Card::Classic(card) = &mut item.card {
-            blocks.iter().for_each(|(block, content)| card.set_memory(BlockNumber::new(*block), *content));
+            for (block, content) in blocks {
+                card.set_memory(BlockNumber::new(*block), *content);
+            }
         }
         item
     };

@@ -206,14 +206,14 @@ impl Rig {
 
     async fn job(&mut self, job: &Job) -> Result<(), (Failure, Option<Trouble>)> {
         match job {
-            Job::Encode(record) => match self.wrong {
-                Some(wrong) => wrong::encode(&mut self.session, wrong, record, &self.key).await,
-                None => {
-                    let end = self.encode(record).await?;
-                    self.worn = end.worn.map(|fault| fault.kind);
-                    Ok(())
+            Job::Encode(record) => {
+                if let Some(wrong) = self.wrong {
+                    return wrong::encode(&mut self.session, wrong, record, &self.key).await;
                 }
-            },
+                let end = self.encode(record).await?;
+                self.worn = end.worn.map(|fault| fault.kind);
+                Ok(())
+            }
             Job::Erase => self.erase().await.map(drop),
         }
     }

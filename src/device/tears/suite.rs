@@ -400,14 +400,16 @@ fn is_lost_sector(kind: FaultKind, case: &Case<'_>) -> bool {
 }
 
 fn contents(write: &Write, seeds: u64) -> Vec<Vec<u8>> {
-    let mut contents: Vec<Vec<u8>> = match (write.old.as_slice().try_into(), write.new.as_slice().try_into()) {
-        (Ok(old), Ok(new)) => torn_contents::<16>(old, new, seeds).into_iter().map(Vec::from).collect(),
-        (_, _) => {
-            let (old, new) = (write.old.as_slice().try_into(), write.new.as_slice().try_into());
-            torn_contents::<4>(old.unwrap(), new.unwrap(), seeds).into_iter().map(Vec::from).collect()
-        }
+    let mut contents = match write.old.len() {
+        16 => contents_of::<16>(write, seeds),
+        _ => contents_of::<4>(write, seeds),
     };
     let mut seen = std::collections::BTreeSet::new();
     contents.retain(|content| seen.insert(content.clone()));
     contents
+}
+
+fn contents_of<const N: usize>(write: &Write, seeds: u64) -> Vec<Vec<u8>> {
+    let [old, new] = [&write.old, &write.new].map(|unit| *unit.first_chunk().unwrap());
+    torn_contents::<N>(old, new, seeds).into_iter().map(Vec::from).collect()
 }
