@@ -65,6 +65,11 @@ pub enum CardCommand {
     /// Selects an application of an ISO/IEC 14443-4 card, to tell what it is: `00 A4 04 00` with this name. Answer:
     /// [`CardReply::Bytes`], status word included.
     SelectApplication(Vec<u8>),
+    /// Asks the active MIFARE Classic card whether it has the back door of a gen1a clone, by the first of the two frames
+    /// that open one; the second is never sent. The field is switched off and on, what was open is closed, and the card is
+    /// active again. Answer: [`CardReply::Done`] when it has one, [`DialectError::Refused`] when not,
+    /// [`DialectError::Unsupported`] where the reader cannot.
+    ProbeBackdoor,
     /// Lets go of the card, so that others may use it. Answer: [`CardReply::Done`].
     Release,
     /// Shows something at the reader, as far as it can. Answer: [`CardReply::Done`], or [`DialectError::Unsupported`].

@@ -10,7 +10,7 @@
 mod support;
 
 use crc::{CRC_8_MIFARE_MAD, Crc};
-use encoder_protocols::card_sim::{Card, ClassicCard};
+use encoder_protocols::card_sim::{Card, ClassicCard, CloneKind};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, ReaderInfo};
 use encoder_protocols::dialect::crc_a::{crc_a, strip_crc_a};
 use encoder_protocols::dialect::pn532::frame::{Decoder, Frame};
@@ -434,4 +434,214 @@ fn a_search_that_is_dropped_is_cancelled_by_the_next_command() {
     assert!(pair.run_on(1).is_none(), "its command is on the line");
     assert!(matches!(pair.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::None))));
     assert_eq!(pair.sent[1], hex!("0000FF00FF00"), "{:02x?}", pair.sent);
+}
+
+/// The chip's answer to a frame that is sent to it past the host.
+fn asked_by_hand(pair: &mut Pair, frame: &[u8]) -> Vec<u8> {
+    while pair.device.poll().is_some() {}
+    pair.device.receive(frame, BAUD);
+    let answers: Vec<Transmission> = core::iter::from_fn(|| pair.device.poll()).collect();
+    answers.last().unwrap().bytes.clone()
+}
+
+/// Whether CRC and bit framing are as they are after power-up.
+fn registers_are_right(pair: &mut Pair) -> bool {
+    asked_by_hand(pair, &READ_THREE) == answer(&hex!("07 80 80 00"))
+}
+
+/// `ReadRegister` 6302, 6303, 633D by hand: vectors have it of the first two, and of the third.
+const READ_THREE: [u8; 15] = hex!("0000FF08F8 D406 6302 6303 633D BB00");
+/// `WriteRegister` of all three as they are after power-up, likewise.
+const PUT_BACK: [u8; 18] = hex!("0000FF0BF5 D408 630280 630380 633D00 B900");
+const LIST: [u8; 11] = hex!("0000FF04FCD44A0200E000");
+
+fn gen1a() -> ClassicCard {
+    ClassicCard::blank_clone(CloneKind::Gen1a, ClassicSize::K1, card().uid())
+}
+
+/// A chip with this card on it, which was detected.
+fn detected(card: ClassicCard) -> Pair {
+    let mut pair = Pair::with_card(&READER, card);
+    assert!(matches!(pair.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::One(_)))));
+    pair.restart_counts();
+    pair
+}
+
+#[test]
+fn a_back_door_is_knocked_at_as_libnfc_does_and_never_opened() {
+    let mut pair = detected(gen1a());
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Ok(CardReply::Done));
+    let expected = [
+        LIST.to_vec(),
+        READ_THREE.to_vec(),
+        frame("WriteRegister CIU_TxMode 00, CIU_RxMode 00: no CRC"),
+        frame("InCommunicateThru HLTA with its CRC"),
+        frame("WriteRegister CIU_BitFraming 07"),
+        frame("InCommunicateThru 40"),
+        PUT_BACK.to_vec(),
+        frame("RFConfiguration field off"),
+        frame("RFConfiguration field on"),
+        LIST.to_vec(),
+    ];
+    assert_eq!(pair.sent, expected, "{:02x?}", pair.sent);
+    assert!(registers_are_right(&mut pair));
+    // An opened clone would give its blocks without a key: InDataExchange READ of block 4 by hand.
+    let refused = asked_by_hand(&mut pair, &frame("InDataExchange READ block 4"));
+    assert!(refused[5..7] == hex!("D541") && refused[7] != 0, "{refused:02x?}");
+}
+
+#[test]
+fn a_card_is_as_usable_after_the_question_as_before() {
+    let gen2 = ClassicCard::blank_clone(CloneKind::Gen2, ClassicSize::K1, card().uid());
+    let mut cards = vec![(gen1a(), Ok(CardReply::Done)), (gen2, Err(DialectError::Refused))];
+    for size in [ClassicSize::Mini, ClassicSize::K1, ClassicSize::K4] {
+        for uid in [support::uid4(), support::uid7()] {
+            cards.push((ClassicCard::blank(size, uid), Err(DialectError::Refused)));
+        }
+    }
+    for (card, expected) in cards {
+        let mut pair = detected(card);
+        let before = pair.dump();
+        pair.run(&authenticate(1)).unwrap();
+        // A refused login leaves it deselected.
+        for deselect in [false, true] {
+            if deselect {
+                assert_eq!(pair.run(&authenticate_with(1, [7; 6])), Err(DialectError::AuthenticationFailed));
+            }
+            assert_eq!(pair.run(&CardCommand::ProbeBackdoor), expected);
+            assert_eq!(pair.run(&read(4)), Err(DialectError::NotAuthenticated), "what was open is closed");
+            let looks = pair.device.counters().detects;
+            assert_eq!(pair.run(&authenticate(1)), Ok(CardReply::Done));
+            assert_eq!(pair.run(&read(4)), Ok(CardReply::Block([0; 16])));
+            assert_eq!(pair.device.counters().detects, looks, "it was active");
+            assert!(registers_are_right(&mut pair));
+        }
+        assert_eq!(pair.dump(), before);
+        assert_eq!(pair.device.field().writes(), 0);
+        assert_eq!(pair.run(&write(4)), Ok(CardReply::Done));
+    }
+}
+
+#[test]
+fn whatever_is_lost_no_clone_is_called_genuine_no_card_a_clone_and_the_registers_are_put_back() {
+    // Ten exchanges of an ACK and an answer; the two that are lost make the host ask again.
+    let mut failed = 0;
+    for (kind, wrong) in [(gen1a(), Err(DialectError::Refused)), (card(), Ok(CardReply::Done))] {
+        for first in 0..24 {
+            for lost in [1, 2, 3, 5, 9, usize::MAX] {
+                for next in [CardCommand::Detect, CardCommand::Open, authenticate(1), CardCommand::Close] {
+                    let mut pair = detected(kind.clone());
+                    pair.to_host = Box::new(move |at, sent| {
+                        let is_lost = at >= first && at - first < lost;
+                        vec![(Duration::ZERO, if is_lost { Vec::new() } else { sent.bytes.clone() })]
+                    });
+                    let result = pair.run(&CardCommand::ProbeBackdoor);
+                    assert_ne!(result, wrong, "{first}, {lost}");
+                    if matches!(result, Ok(_) | Err(DialectError::Refused)) {
+                        assert!(registers_are_right(&mut pair), "{first}, {lost}");
+                    }
+                    failed += usize::from(matches!(result, Err(DialectError::NoAnswer)));
+                    pair.mend();
+                    let then = pair.run(&next);
+                    assert!(then.is_ok(), "{first}, {lost}, {next:?}: {then:?}");
+                    if next == CardCommand::Close {
+                        assert!(pair.run(&CardCommand::Open).is_ok());
+                    }
+                    assert!(registers_are_right(&mut pair), "{first}, {lost}, {next:?}");
+                }
+            }
+        }
+    }
+    assert!(failed > 100, "{failed}");
+}
+
+#[test]
+fn a_question_that_is_dropped_is_tidied_up_by_the_next_command() {
+    let mut dropped_in_between = 0;
+    for outputs in 0..60 {
+        for next in [CardCommand::Detect, CardCommand::Open, authenticate(1), CardCommand::ProbeBackdoor] {
+            let mut pair = detected(gen1a());
+            pair.host.begin(&CardCommand::ProbeBackdoor);
+            if pair.run_on(outputs).is_some() {
+                continue;
+            }
+            dropped_in_between += usize::from(!registers_are_right(&mut pair));
+            let then = pair.run(&next);
+            assert!(then.is_ok(), "{outputs}, {next:?}: {then:?}");
+            assert!(registers_are_right(&mut pair), "{outputs}, {next:?}");
+        }
+    }
+    assert!(dropped_in_between > 4, "{dropped_in_between}");
+}
+
+#[test]
+fn registers_that_another_program_has_left_are_put_right_by_the_question() {
+    let mut pair = detected(gen1a());
+    asked_by_hand(&mut pair, &frame("WriteRegister CIU_TxMode 00, CIU_RxMode 00: no CRC"));
+    asked_by_hand(&mut pair, &frame("WriteRegister CIU_BitFraming 07"));
+    assert!(!registers_are_right(&mut pair));
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Ok(CardReply::Done));
+    assert!(registers_are_right(&mut pair));
+}
+
+#[test]
+fn who_is_asked_for_a_back_door_is_there_and_alone() {
+    let mut pair = Pair::with_card(&READER, gen1a());
+    let sent = pair.sent.len();
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::CardGone), "nothing was detected");
+    assert_eq!(pair.sent.len(), sent, "the reader is not even asked");
+
+    let mut pair = detected(gen1a());
+    pair.device.field().remove_all();
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::CardGone));
+    pair.device.field().place(Card::Classic(ClassicCard::blank(ClassicSize::K1, support::uid7()))).unwrap();
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::CardChanged));
+    assert!(registers_are_right(&mut pair));
+
+    pair.device.field().place(Card::Classic(gen1a())).unwrap();
+    pair.run(&CardCommand::ResetField).unwrap();
+    assert_eq!(pair.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::Several)));
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::Several));
+}
+
+#[test]
+fn a_chip_that_has_no_registers_to_write_cannot_ask() {
+    for unknown in [0x06, 0x08] {
+        let mut pair = detected(gen1a());
+        pair.to_device = Box::new(move |_, bytes| match bytes {
+            // No address: the chip answers with an error frame.
+            [0x00, 0x00, 0xFF, _, _, 0xD4, code, ..] if *code == unknown => {
+                vec![0x00, 0x00, 0xFF, 0x02, 0xFE, 0xD4, *code, 0x2C - *code, 0x00]
+            }
+            _ => bytes.to_vec(),
+        });
+        assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::Unsupported));
+        assert!(matches!(pair.run(&CardCommand::Detect), Ok(CardReply::Detected(Detection::One(_)))));
+        assert_eq!(pair.run(&authenticate(1)), Ok(CardReply::Done));
+    }
+}
+
+#[test]
+fn the_chip_takes_four_bits_for_an_error_as_long_as_it_looks_for_a_crc() {
+    let mut pair = detected(gen1a());
+    asked_by_hand(&mut pair, &frame("WriteRegister CIU_BitFraming 07"));
+    // Status 02: wrong CRC.
+    assert_eq!(asked_by_hand(&mut pair, &frame("InCommunicateThru 40")), answer(&hex!("43 02")));
+    asked_by_hand(&mut pair, &frame("WriteRegister CIU_TxMode 00, CIU_RxMode 00: no CRC"));
+    assert_eq!(asked_by_hand(&mut pair, &frame("InCommunicateThru 40")), answer(&hex!("43 00 0A")));
+}
+
+#[test]
+fn a_silence_after_a_repeated_knock_says_nothing_of_the_card() {
+    let mut pair = detected(card());
+    // ACK and answer of the sixth exchange: 40 is sent again, and a clone may be silent the second time.
+    pair.to_host = Box::new(|at, sent| {
+        vec![(Duration::ZERO, if matches!(at, 10 | 11) { Vec::new() } else { sent.bytes.clone() })]
+    });
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::NoAnswer));
+    let knocks = pair.sent.iter().filter(|sent| **sent == frame("InCommunicateThru 40")).count();
+    assert_eq!(knocks, 2);
+    assert!(registers_are_right(&mut pair));
+    pair.mend();
+    assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::Refused));
 }

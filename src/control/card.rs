@@ -7,7 +7,7 @@ use crate::clock::Deadline;
 use crate::device::DeviceHandle;
 use crate::device::direct::{Done, Memory, MemoryEnd, MemoryOrder, PersonalizeOrder};
 use crate::device::image;
-use crate::device::order::{CardFormat, CardInfo, EraseOrder, Intent, Limits, Whose};
+use crate::device::order::{CardFormat, CardInfo, CloneKind, EraseOrder, Intent, Limits, Whose};
 use crate::device::raw::{OtherKeys, RawOrder};
 use crate::fault::{Fault, FaultKind};
 use crate::keys::CardKey;
@@ -53,6 +53,9 @@ pub enum CardWork {
         /// Find out and answer its keys.
         #[serde(default)]
         with_keys: bool,
+        /// See whether it is a clone that says so.
+        #[serde(default)]
+        tell_clone: bool,
     },
     /// Prepare it, or finish preparing it.
     Personalize {
@@ -181,6 +184,9 @@ pub struct ReadAnswer {
     pub card: CardAnswer,
     /// Who made the chip, where its UID tells.
     pub made_by: Option<String>,
+    /// It is a clone that says so.
+    #[serde(default)]
+    pub clone: Option<CloneKind>,
     /// What its two slots hold, on a card of this property.
     pub slots: Option<[SlotAnswer; 2]>,
     /// The sectors of a MIFARE Classic card.
@@ -299,8 +305,9 @@ impl Bench {
     pub async fn carry_out(&self, work: CardWork, progress: mpsc::Sender<Done>) -> Result<CardOutcome, Refusal> {
         let end = Deadline::after(TIME_MAX);
         match work {
-            CardWork::Read { keys, contents, with_keys } => {
-                let read = self.read(sector_keys(&keys), with_keys, end, progress).await?;
+            CardWork::Read { keys, contents, with_keys, tell_clone } => {
+                let order = self.read_order(sector_keys(&keys), with_keys, end, progress);
+                let read = self.device.read_memory(MemoryOrder { tell_clone, ..order }).await?;
                 Ok(CardOutcome::Read(Box::new(self.read_answer(&read, contents, with_keys))))
             }
             CardWork::Personalize { dry_run } => {
@@ -323,7 +330,8 @@ impl Bench {
             }
             CardWork::ErasePlan => {
                 let key = self.key.clone().ok_or(Fault::from(FaultKind::NoCardKey))?;
-                let read = self.read(Vec::new(), false, end, progress).await?;
+                let order = self.read_order(Vec::new(), false, end, progress);
+                let read = self.device.read_memory(order).await?;
                 let found = read.view.filter(|(view, _, _)| !of_another_property(view, &key));
                 let (view, form, keys) = found.ok_or(Fault::from(FaultKind::ForeignCard))?;
                 let uid = read.info.target.uid;
@@ -334,16 +342,16 @@ impl Bench {
         }
     }
 
-    async fn read(
+    fn read_order(
         &self,
         more: Vec<SectorKey>,
         with_keys: bool,
         end: Deadline,
         progress: mpsc::Sender<Done>,
-    ) -> Result<MemoryEnd, Refusal> {
+    ) -> MemoryOrder {
         let wanted = if with_keys { KeysWanted::Both } else { KeysWanted::ForReading };
-        let order = MemoryOrder { key: self.key.clone(), more, wanted, end, stop: self.stop.clone(), progress };
-        Ok(self.device.read_memory(order).await?)
+        let stop = self.stop.clone();
+        MemoryOrder { key: self.key.clone(), more, wanted, tell_clone: false, end, stop, progress }
     }
 
     async fn write(
@@ -480,6 +488,7 @@ impl Bench {
         ReadAnswer {
             card: self.card_answer(&read.info),
             made_by: maker(uid).map(str::to_owned),
+            clone: read.clone,
             slots: read.view.as_ref().map(|(view, _, _)| slots(view)),
             sectors,
             pages,

@@ -3,7 +3,7 @@
 
 use super::family::{self, Carrier, Family};
 use super::media::{Looked, Media, Surveyed, examine_step};
-use super::order::{CardInfo, Failure, Intent};
+use super::order::{CardInfo, CloneKind, Failure, Intent};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
 use super::work::{End, TRIES_MAX, failed, inspect, retry};
@@ -31,6 +31,8 @@ pub struct MemoryOrder {
     pub more: Vec<SectorKey>,
     /// Which keys are to be found out.
     pub wanted: KeysWanted,
+    /// See whether it is a clone that says so, where the reader can.
+    pub tell_clone: bool,
     /// Until when.
     pub end: Deadline,
     /// Cancelled when the daemon stops.
@@ -57,6 +59,8 @@ pub struct MemoryEnd {
     pub view: Option<(CardView, Form, CardKeys)>,
     /// What is in its memory; `None` for a family that is not read whole.
     pub memory: Option<Memory>,
+    /// It is a clone that says so; `None` where it does not, was not asked, or the reader cannot ask.
+    pub clone: Option<CloneKind>,
 }
 
 /// What is in a card's memory.
@@ -161,7 +165,11 @@ async fn memory(session: &mut Session, order: &MemoryOrder) -> End<MemoryEnd> {
     let mut tries = 0;
     loop {
         match whole(session, order, &target).await {
-            Ok((view, memory)) => return Ok(MemoryEnd { info, view, memory }),
+            Ok((view, memory)) => {
+                let is_classic = matches!(memory, Some(Memory::Classic(_)));
+                let clone = if order.tell_clone && is_classic { clone_kind(session).await } else { None };
+                return Ok(MemoryEnd { info, view, memory, clone });
+            }
             Err(Halt::Trouble(trouble) | Halt::AfterSuccess(trouble)) => {
                 tries += 1;
                 retry(session, trouble, tries, Some(target), false).await?;
@@ -170,6 +178,22 @@ async fn memory(session: &mut Session, order: &MemoryOrder) -> End<MemoryEnd> {
             Err(Halt::Mismatch | Halt::Flaky) => {
                 return Err((Failure::with_card(FaultKind::FlakyCard, target.uid), None));
             }
+        }
+    }
+}
+
+/// Asks the card whether it is a clone, after everything else was read. It is for naming only: a card that leaves meanwhile
+/// was read all the same.
+async fn clone_kind(session: &mut Session) -> Option<CloneKind> {
+    match session.backdoor().await {
+        Ok(true) => Some(CloneKind::Gen1a),
+        Ok(false) | Err(Trouble::Cannot) => None,
+        Err(trouble) => {
+            tracing::debug!(?trouble, "whether the card is a clone was not found out");
+            if let Err(trouble) = session.recover(trouble).await {
+                tracing::debug!(?trouble, "the reader was not mended; the next look will");
+            }
+            None
         }
     }
 }

@@ -173,6 +173,14 @@ pub struct CardInfo {
     pub content: Option<Content>,
 }
 
+/// By what a card gives itself away as a clone. For naming it: nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloneKind {
+    /// It has the back door of a gen1a: its UID and block 0 can be changed, and no key is needed to read it.
+    Gen1a,
+}
+
 /// What is on a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -384,6 +384,15 @@ impl Session {
         self.bytes(&CardCommand::SelectApplication(name.to_vec())).await
     }
 
+    /// Whether a Classic card has the back door of a gen1a clone; the reader may not be able to tell.
+    pub(super) async fn backdoor(&mut self) -> Result<bool, Trouble> {
+        match self.done(&CardCommand::ProbeBackdoor).await {
+            Ok(()) => Ok(true),
+            Err(Trouble::CardRefused) => Ok(false),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     async fn bytes(&mut self, command: &CardCommand) -> Result<Vec<u8>, Trouble> {
         match self.command(command).await? {
             CardReply::Bytes(bytes) => Ok(bytes),

@@ -317,3 +317,22 @@ fn a_dump_of_pages_is_written_on_another_card_and_libnfc_reads_it_there() {
         }
     }
 }
+
+#[test]
+fn a_clone_with_a_back_door_is_named_and_stays_as_it_was_and_no_other_card_is() {
+    for (kind, clone) in [("classic-1k-gen1a", "gen1a"), ("classic-1k-gen2", ""), ("classic-1k", ""), ("ntag213", "")] {
+        let uid = if kind == "ntag213" { "04a7b8c9dae1f2" } else { "deadbeef" };
+        let pc = Pc::start(&format!("{kind}:{uid}"));
+        let memory = pc.encoder.dump();
+        let json: Value = serde_json::from_str(&ok(&pc.config, &["info", "--json"])).unwrap();
+        assert_eq!(json["clone"].as_str().unwrap_or_default(), clone, "{kind}: {json}");
+        assert!(json.as_object().unwrap().contains_key("clone"), "{kind}: {json}");
+        let info = ok(&pc.config, &["info"]);
+        let named = info.contains("back door (gen1a): its UID and block 0 can be changed; it can be copied at will");
+        assert_eq!(named, !clone.is_empty(), "{kind}: {info}");
+        assert!(pc.encoder.dump() == memory && pc.encoder.stats().writes == 0, "{kind}: reading changes nothing");
+        // The field is as the next program needs it.
+        let file = pc.path("card.mfd");
+        ok(&pc.config, &["dump", file.to_str().unwrap()]);
+    }
+}

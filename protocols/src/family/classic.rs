@@ -7,7 +7,8 @@
 //! | 4K | 32 and 8 | 4 and 16 | 4096 |
 //!
 //! What the family gets wrong: Crypto1 is broken, so sector keys keep nobody out who tries; the layout's seal does
-//! not depend on them. A trailer torn while it is written can destroy its sector.
+//! not depend on them. Clones play it whose UID can be changed: a gen1a is told by its back door
+//! (`CardCommand::ProbeBackdoor`), a gen2 only by writing block 0, which is never done. A trailer torn while it is written can destroy its sector.
 //!
 //! Source: NXP MF1S50yyX/V1 data sheet, sections 8.6 (memory organization) and 8.7 (memory access); NXP AN10833 for the SAK values.
 

@@ -3,7 +3,7 @@
 use crate::support::pcsc::{CardPair, Fate, SECRET, secret_card};
 use crate::support::{Answer, authenticate, authenticate_with, card, content, read, sector, uid4, uid7, write};
 use encoder_protocols::apdu::instruction;
-use encoder_protocols::card_sim::{Card, ClassicCard, Torn, UnknownCard};
+use encoder_protocols::card_sim::{Card, ClassicCard, CloneKind, Torn, UnknownCard};
 use encoder_protocols::command::{CardCommand, CardReply, DialectError, Signal};
 use encoder_protocols::dialect::pcsc_storage::{Direct, PROFILES, Profile};
 use encoder_protocols::dialect::{CardDevice, CardFailure, CardOutput};
@@ -353,6 +353,20 @@ fn the_reader_says_who_it_is_without_a_card() {
         let Ok(CardReply::Reader(reader)) = pair.run(&CardCommand::Open) else { panic!("a refusal is no failure") };
         assert_eq!(reader.firmware, "unknown");
         assert_eq!(pair.host.learnt().escape_refused, profile.firmware.is_some());
+    }
+}
+
+#[test]
+fn none_asks_for_a_back_door_and_the_card_is_not_disturbed() {
+    for profile in PROFILES {
+        let clone = ClassicCard::blank_clone(CloneKind::Gen1a, ClassicSize::K1, uid4());
+        let mut pair = CardPair::with_card(profile, clone);
+        pair.run(&CardCommand::Detect).unwrap();
+        pair.run(&authenticate(1)).unwrap();
+        pair.sent.clear();
+        assert_eq!(pair.run(&CardCommand::ProbeBackdoor), Err(DialectError::Unsupported), "{}", profile.name);
+        assert!(pair.sent.is_empty());
+        assert_eq!(pair.run(&write(4)), Ok(CardReply::Done), "the sector is still open");
     }
 }
 

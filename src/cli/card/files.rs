@@ -98,7 +98,7 @@ pub(super) async fn dump(arguments: DumpArguments) -> anyhow::Result<ExitCode> {
     if file.exists() && !force {
         bail!("{} is there already: choose a new file, or say --force", file.display());
     }
-    let work = CardWork::Read { keys: key_file(keys.as_deref())?, contents: true, with_keys };
+    let work = CardWork::Read { keys: key_file(keys.as_deref())?, contents: true, with_keys, tell_clone: false };
     let outcome = work_on(&on, work, "reading the card").await?;
     let CardOutcome::Read(read) = &outcome else { return unexpected(&outcome) };
     let format = format.unwrap_or_else(|| Format::of(&file));

@@ -2,13 +2,13 @@
 
 use crate::cli::status::simulated;
 use crate::control::card::{CardAnswer, CardCredential, Holds, PageAnswer, ReadAnswer, SectorAnswer, SlotAnswer};
-use crate::device::order::CardFormat;
+use crate::device::order::{CardFormat, CloneKind};
 use std::fmt::Write as _;
 
 /// The card as JSON: what `card info` has always said, and beside it the rest.
 pub(super) fn json(read: &ReadAnswer) -> serde_json::Result<serde_json::Value> {
     let mut value = serde_json::to_value(&read.card)?;
-    let rest = serde_json::json!({ "made_by": read.made_by, "slots": read.slots, "sectors": read.sectors, "pages": read.pages });
+    let rest = serde_json::json!({ "made_by": read.made_by, "clone": read.clone, "slots": read.slots, "sectors": read.sectors, "pages": read.pages });
     if let (Some(value), serde_json::Value::Object(rest)) = (value.as_object_mut(), rest) {
         value.extend(rest);
     }
@@ -18,6 +18,11 @@ pub(super) fn json(read: &ReadAnswer) -> serde_json::Result<serde_json::Value> {
 /// The card in words.
 pub(super) fn text(read: &ReadAnswer) -> String {
     let mut text = words(&read.card, read.made_by.as_deref());
+    if let Some(CloneKind::Gen1a) = read.clone {
+        text.push_str(
+            "\nclone       with a back door (gen1a): its UID and block 0 can be changed; it can be copied at will",
+        );
+    }
     for slot in read.slots.iter().flatten() {
         let _infallible = write!(text, "\nslot {}      {}", slot.slot, slot_words(slot));
     }

@@ -92,7 +92,8 @@ struct On {
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Info { on, keys, json } => {
-            let work = CardWork::Read { keys: files::key_file(keys.as_deref())?, contents: false, with_keys: false };
+            let keys = files::key_file(keys.as_deref())?;
+            let work = CardWork::Read { keys, contents: false, with_keys: false, tell_clone: true };
             let outcome = work_on(&on, work, "reading the card").await?;
             let CardOutcome::Read(read) = &outcome else { return unexpected(&outcome) };
             if json {

@@ -569,6 +569,8 @@ impl CardDialect for PcscStorageHost {
                 self.ask(Ask::Authenticate { key: key.clone(), random: *random });
             }
             CardCommand::SelectApplication(name) => self.ask(Ask::Application(name.clone())),
+            // What a reader's own firmware makes of registers that are changed behind its back no manual tells.
+            CardCommand::ProbeBackdoor => self.fail(DialectError::Unsupported),
             CardCommand::Release | CardCommand::Close => self.release(),
             CardCommand::Signal(signal) => self.signal(*signal),
         }

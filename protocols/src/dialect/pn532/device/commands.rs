@@ -469,7 +469,7 @@ impl Pn532Device {
             [0x26] => Request::Idle,
             [0x52] => Request::WakeUp,
             [MAGIC_FIRST] if self.field.magic(MAGIC_FIRST) => {
-                return Outcome::Answer(vec![Status::Ok.into(), ACK_BITS]);
+                return self.passed_on(Ok(AirAnswer::Ack));
             }
             _ => return status(Status::TimedOut),
         };

@@ -154,7 +154,7 @@ impl Pn532Host {
             | Ask::Authenticate { .. }
             | Ask::Application(_) => DialectError::Refused,
         };
-        self.list(LOOK_RETRIES, Listing::Relist { target, then: Then::Fail(error) });
+        self.list(LOOK_RETRIES, Listing::Relist { target, then: Then::Say(Err(error)) });
     }
 }
 

@@ -1,5 +1,6 @@
 //! The daemon's end of the line: card commands as exchanges with the chip.
 
+mod backdoor;
 mod card;
 
 use super::link::{Link, Patience, Trouble};
@@ -12,6 +13,7 @@ use crate::id::{Detection, Target, Uid};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use backdoor::{Registers, Step};
 use card::Ask;
 use core::time::Duration;
 
@@ -82,6 +84,7 @@ enum Job {
     Relist { target: Target, then: Then },
     Authenticate { sector: SectorNumber },
     Ask(Ask),
+    Backdoor(Step),
     Read,
     Write,
     Release,
@@ -102,15 +105,17 @@ enum Then {
         key: Key,
     },
     Ask(Ask),
-    /// To tell a card that has refused from one that has left.
-    Fail(DialectError),
+    /// To tell a card that has refused, or answered, from one that has left.
+    Say(Result<CardReply, DialectError>),
+    /// To send it to HALT, and knock.
+    Probe,
 }
 
 /// The host side of the PN532.
 ///
 /// Round trips when nothing goes wrong: `Open` four, `ResetField`, `Close` and `UltralightCAuth` two, `FastRead` one for
-/// each 60 pages, everything else one; and one more for the first look after a search and the first search after a look.
-/// A refused version, password or key takes one more, to see that the card is still there.
+/// each 60 pages, `ProbeBackdoor` ten, everything else one; and one more for the first look after a search and the first
+/// search after a look. A refused version, password or key takes one more, to see that the card is still there.
 ///
 /// A command whose ACK is lost is sent again and may be carried out twice. That is harmless but for a trailer that
 /// takes away the right to write it: the second write is then `Refused` though the first one is on the card. Whoever
@@ -122,6 +127,8 @@ pub struct Pn532Host {
     open_sector: Option<SectorNumber>,
     /// How often the chip tries again to find a card, as it was last told.
     retries: u8,
+    /// Registers that are not, or perhaps not, as every other command needs them: they come first.
+    altered: Option<Registers>,
     result: Option<Result<CardReply, DialectError>>,
 }
 
@@ -134,6 +141,7 @@ impl Pn532Host {
             selection: Selection::Nothing,
             open_sector: None,
             retries: ENDLESS_RETRIES,
+            altered: None,
             result: None,
         }
     }
@@ -212,6 +220,7 @@ impl Pn532Host {
             (Job::LowerSpeed | Job::Version | Job::Opened(_), Err(Trouble::SyntaxError)) => {
                 return self.finish(Err(DialectError::WrongDialect));
             }
+            (Job::Backdoor(step), Err(trouble)) => return self.probe_failed(step, trouble),
             (_, Err(trouble)) => {
                 self.lose_card();
                 return self.finish(Err(dialect_error(trouble)));
@@ -224,7 +233,7 @@ impl Pn532Host {
             Job::Version => self.version(&answer),
             Job::Opened(reader) => {
                 self.retries = LOOK_RETRIES;
-                self.finish(Ok(CardReply::Reader(reader)));
+                self.opened(reader);
             }
             Job::Retries { retries, then } => {
                 self.retries = retries;
@@ -237,6 +246,7 @@ impl Pn532Host {
             }
             Job::Relist { target, then } => self.relisted(&answer, &target, then),
             Job::Ask(ask) => self.card_answered(ask, &answer),
+            Job::Backdoor(step) => self.probed(step, &answer),
             Job::Authenticate { sector } => self.authenticated(&answer, sector),
             Job::Read => self.block_read(&answer),
             Job::Write => {
@@ -306,7 +316,8 @@ impl Pn532Host {
                 match then {
                     Then::Authenticate { sector, key } => self.authenticate(target, sector, &key),
                     Then::Ask(ask) => self.tell(ask),
-                    Then::Fail(error) => self.finish(Err(error)),
+                    Then::Say(result) => self.finish(result),
+                    Then::Probe => self.knock_first(*target),
                 }
             }
             Ok(Detection::One(_)) => self.finish(Err(DialectError::CardChanged)),
@@ -355,6 +366,29 @@ impl Dialect for Pn532Host {
         }
         self.job = Job::Idle;
         self.result = None;
+        match (&self.altered, command) {
+            // A chip that sleeps or has lost its speed hears nothing before it is woken.
+            (Some(_), CardCommand::Open) | (None, _) => self.carry_out(command),
+            (Some(_), _) => self.put_back_before(command),
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        if let Some(result) = self.link.handle(input) {
+            self.answered(result);
+        }
+    }
+
+    fn poll(&mut self) -> Output {
+        match self.link.poll() {
+            Some(output) => output,
+            None => Output::Done(self.result.take().unwrap_or(Err(DialectError::NoAnswer))),
+        }
+    }
+}
+
+impl Pn532Host {
+    fn carry_out(&mut self, command: &CardCommand) {
         match command {
             CardCommand::Open => {
                 self.selection = Selection::Nothing;
@@ -400,6 +434,7 @@ impl Dialect for Pn532Host {
                 self.ask(Ask::Authenticate { key: key.clone(), random: *random });
             }
             CardCommand::SelectApplication(name) => self.ask(Ask::Application(name.clone())),
+            CardCommand::ProbeBackdoor => self.probe(),
             CardCommand::Release => {
                 self.selection = Selection::Nothing;
                 self.open_sector = None;
@@ -412,19 +447,6 @@ impl Dialect for Pn532Host {
                 self.open_sector = None;
                 self.start(Job::CloseFieldOff, field(false));
             }
-        }
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        if let Some(result) = self.link.handle(input) {
-            self.answered(result);
-        }
-    }
-
-    fn poll(&mut self) -> Output {
-        match self.link.poll() {
-            Some(output) => output,
-            None => Output::Done(self.result.take().unwrap_or(Err(DialectError::NoAnswer))),
         }
     }
 }
