@@ -139,9 +139,10 @@ mod tests {
             }
             for key in table.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
                 let config = parse(&format!("{head}\n{key}\n"));
-                let is_example = ["database", "auto_link", "status_listen", "pin", "directory", "passphrase_file"]
-                    .iter()
-                    .any(|example| key.starts_with(example));
+                let is_example =
+                    ["database", "auto_link", "status_listen", "pin", "ndef", "directory", "passphrase_file"]
+                        .iter()
+                        .any(|example| key.starts_with(example));
                 if !is_example {
                     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()), "{key} is no default");
                 }
