@@ -384,7 +384,7 @@ impl FaultKind {
                 "This card is blank and this property personalises cards by hand. Use a personalised card."
             }
             Self::DamagedCard => "This card is damaged. Put it aside and use another card.",
-            Self::CardTooSmall => "The credential has more doors than fit on this card. Use a larger card.",
+            Self::CardTooSmall => "The credential does not fit on this card. Use a larger card.",
             Self::WriteProtectedCard => "This card refuses to be written. Use another card.",
             Self::MuteCard => "The card does not answer. Lay it flat on the encoder, alone, or use another card.",
             Self::WornCard => "A part of this card no longer works. Replace the card.",

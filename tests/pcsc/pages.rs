@@ -1,10 +1,12 @@
 //! pyscard, which nobody here wrote, at cards of pages and at cards that take APDUs themselves.
 
 use crate::client::python;
+use crate::desk::{Desk, Setup};
 use crate::pcscd::Pcscd;
 use crate::virtual_reader::VirtualReader;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 
 /// What such a card has as its ATR on most readers (Gemalto Prox-DU manual, page 101; NTAG as well).
 const ULTRALIGHT: &str = "3b8f8001804f0ca0000003060300030000000068";
@@ -93,5 +95,51 @@ fn pyscard_tells_cards_that_take_apdus_apart() {
             assert_eq!(ok, found, "{profile}: {kind}: {seen}");
             assert!(atr.is_none_or(|atr| seen["atr"] == atr), "{profile}: {kind}: {seen}");
         }
+    }
+}
+
+/// Kind, user pages' end, first pages of the slots, form (docs/card-layout.md).
+const ENCODED: [(&str, u8, &str, &str, &str); 4] = [
+    ("ultralight", 16, "4", "10", "compact"),
+    ("ultralight-ev1", 36, "4", "20", "full"),
+    ("ultralight-c", 40, "4", "22", "full"),
+    ("ntag213", 40, "4", "22", "full"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pyscard_reads_what_was_encoded_and_it_means_what_was_asked_for() {
+    for (kind, pages, slot_a, slot_b, form) in ENCODED {
+        let card = format!("{kind}:04a1b2c3d4e5f6");
+        let mut desk = Desk::start(Setup { encoders: &[("Front Desk", Some(&card))], ..Setup::default() }).await;
+        desk.wait_for_card(0, Some("04a1b2c3d4e5f6")).await;
+        let credential = desk.credential(1).await;
+        desk.encode_well(0, &credential).await;
+        desk.terminate();
+        let apdus: Vec<String> = (0..pages).step_by(4).map(|page| format!("FFB000{page:02X}10")).collect();
+        let apdus: Vec<&str> = apdus.iter().map(String::as_str).collect();
+        // With its serial number, which the virtual encoder has from its name.
+        let reader = "ACS ACR122U PICC Interface (front-desk) 00 00";
+        let seen = transmit(desk.pcscd.as_ref().unwrap(), reader, &apdus);
+        let read: String = seen["answers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|answer| answer.as_str().unwrap().strip_suffix("9000").unwrap_or_else(|| panic!("{kind}: {seen}")))
+            .collect();
+        assert_eq!(read.len(), usize::from(pages) * 8, "{kind}: {seen}");
+        let memory: Vec<u8> =
+            (0..read.len()).step_by(2).map(|at| u8::from_str_radix(&read[at..at + 2], 16).unwrap()).collect();
+        let (key, file) = (desk.state_dir().join("card-key.toml"), desk.directory.path().join("read.mfd"));
+        std::fs::write(&file, memory).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loopback/ocl1.py");
+        let output =
+            Command::new(python()).arg(script).arg(key).arg(file).args([slot_a, slot_b, form]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let records = seen["records"].as_array().unwrap();
+        assert_eq!(records.len(), 1, "{kind}: {seen}");
+        let id = credential.replace('-', "");
+        assert!(id.ends_with(records[0]["credential"].as_str().unwrap()), "{kind}: {credential}: {seen}");
+        assert_eq!((&records[0]["property"], records[0]["doors"].as_array().unwrap().len()), (&json!(true), 1));
     }
 }
