@@ -6,7 +6,7 @@ use super::media::{Looked, Media, Surveyed, examine_step};
 use super::order::{CardInfo, CloneKind, Failure, Intent};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
-use super::work::{End, TRIES_MAX, failed, inspect, retry};
+use super::work::{End, TRIES_MAX, failed, inspect, retry, write_down};
 use super::{DeviceHandle, Order, split};
 use crate::clock::Deadline;
 use crate::fault::{Fault, FaultKind};
@@ -343,11 +343,7 @@ async fn prepare(
         return Ok(());
     }
     tracing::info!(card = %target.uid, %plan, "a card is prepared");
-    let (answer, written) = oneshot::channel();
-    let intent = Intent { card: target.uid, plan: plan.to_string() };
-    if order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
-        return Err(FaultKind::JournalUnwritable.into());
-    }
+    write_down(&order.intent, target, &plan.to_string()).await?;
     // A trailer that was begun is proved, whatever the caller does.
     let job = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let of = plan.steps.len();

@@ -2,14 +2,13 @@
 
 use super::family::{self, Family};
 use super::media::{Looked, Media, Surveyed};
-use super::order::{EraseEnd, EraseOrder, Failure, Intent, Whose};
+use super::order::{EraseEnd, EraseOrder, Failure, Whose};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session};
-use super::work::{End, TRIES_MAX, failed, refusal, retry};
+use super::work::{End, TRIES_MAX, failed, refusal, retry, write_down};
 use crate::fault::{Fault, FaultKind};
 use encoder_protocols::id::{Detection, Target};
 use encoder_protocols::plan::erase;
-use tokio::sync::oneshot;
 
 /// Erases the card that the order names, if that is the one that lies there. Nothing is waited for.
 pub(super) async fn run(session: &mut Session, order: &EraseOrder) -> End<EraseEnd> {
@@ -72,11 +71,7 @@ async fn attempt(
     if let Some(content) = &plan.erased {
         *erased = Some(content.into());
     }
-    let (answer, written) = oneshot::channel();
-    let intent = Intent { card: target.uid, plan: plan.to_string() };
-    if order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
-        return Err(FaultKind::JournalUnwritable.into());
-    }
+    write_down(&order.intent, target, &plan.to_string()).await?;
     let idle = session.set_leave(Leave { stop: None, until: Some(order.end) });
     let mut run = Run::new(session, target, order.end, &order.stop);
     let mut outcome = Ok(());

@@ -11,7 +11,7 @@ use super::media::examine;
 use super::order::{Failure, Intent, Limits};
 use super::run::{Halt, Run};
 use super::session::{Leave, Session, Trouble};
-use super::work::{End, TRIES_MAX, Wait, failed, retry, tell};
+use super::work::{End, TRIES_MAX, Wait, failed, retry, tell, write_down};
 use super::{DeviceHandle, Order};
 use crate::api::bridge::Progress;
 use crate::fault::{Fault, FaultKind};
@@ -337,11 +337,7 @@ impl Writing<'_> {
         if !self.touched && self.order.limits.first_write.has_passed() {
             return Err(FaultKind::Expired.into());
         }
-        let (answer, written) = oneshot::channel();
-        let intent = Intent { card: self.target.uid, plan: plan.to_owned() };
-        if self.order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
-            return Err(FaultKind::JournalUnwritable.into());
-        }
+        write_down(&self.order.intent, &self.target, plan).await?;
         tell(&self.order.progress, Progress::Writing);
         Ok(())
     }

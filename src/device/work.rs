@@ -389,11 +389,7 @@ impl Encode<'_> {
         if !self.touched && self.order.limits.first_write.has_passed() {
             return Err(FaultKind::Expired.into());
         }
-        let (answer, written) = oneshot::channel();
-        let intent = Intent { card: self.target.uid, plan: plan.to_owned() };
-        if self.order.intent.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
-            return Err(FaultKind::JournalUnwritable.into());
-        }
+        write_down(&self.order.intent, &self.target, plan).await?;
         tell(&self.order.progress, Progress::Writing);
         Ok(())
     }
@@ -423,6 +419,20 @@ impl Encode<'_> {
         session.set_leave(job);
         outcome
     }
+}
+
+/// Has the journal say that this card is about to be written, and how; without it nothing is written.
+pub(super) async fn write_down(
+    journal: &mpsc::Sender<(Intent, oneshot::Sender<bool>)>,
+    card: &Target,
+    plan: &str,
+) -> Result<(), Halt> {
+    let (answer, written) = oneshot::channel();
+    let intent = Intent { card: card.uid, plan: plan.to_owned() };
+    if journal.send((intent, answer)).await.is_err() || !written.await.unwrap_or(false) {
+        return Err(FaultKind::JournalUnwritable.into());
+    }
+    Ok(())
 }
 
 /// Makes the reader usable again and finds the same card, or says how the job ends.
